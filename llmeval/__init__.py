@@ -1,0 +1,78 @@
+"""llmeval: evaluate language models and the systems built on them.
+
+    import llmeval
+
+    run = llmeval.run("hf:gpt2", ["hellaswag"], limit=100)
+    run.summary["tasks"]["hellaswag"]["metrics"]["acc"]
+    llmeval.load_run("results/...").samples.to_pandas()
+
+Importing this package is cheap; what is heavy is imported when it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmeval.core import InformedModel, Model, Task
+    from llmeval.runs import Run
+
+__all__ = ["__version__", "load_run", "run"]
+__version__ = "0.1.0"
+
+
+def run(
+    model: str | Model | InformedModel,
+    tasks: str | Task | Sequence[str | Task],
+    *,
+    model_settings: dict[str, Any] | None = None,
+    data: str | Path | None = None,
+    out: str | Path = "results",
+    workspace: str | Path | None = None,
+    window: int | None = None,
+    max_errors: float = 0.05,
+    allow_unsafe_code: bool = False,
+    **options: Any,
+) -> Run:
+    """Evaluate a model on tasks and return the run record.
+
+    Args:
+        model: a name as on the command line (``hf:gpt2``, ``pocket``), or a model object.
+        tasks: names of tasks, suites, lm-eval tasks or YAML files, or task objects.
+        model_settings: fields of :class:`llmeval.models.ModelSettings`.
+        data: local mirror of data sets.
+        out: folder for the record.
+        workspace: folder of the journal; the working folder or ``LLMEVAL_HOME`` by default.
+        window: samples evaluated concurrently.
+        max_errors: share of errored samples beyond which the result is invalid.
+        allow_unsafe_code: run generated code even where no sandbox can be had.
+        options: fields of :class:`llmeval.tasks.options.TaskOptions` (``limit``, ``num_fewshot``).
+
+    Raises:
+        LlmevalError: the run could not be done; its text says where and how to mend it.
+    """
+    from llmeval.session import execute, make_spec
+
+    names = [tasks] if isinstance(tasks, str) or not isinstance(tasks, Sequence) else tasks
+    spec = make_spec(
+        model,
+        names,
+        model_settings=model_settings or {},
+        options=options,
+        data=data,
+        out=out,
+        workspace=workspace,
+        window=window,
+        max_errors=max_errors,
+        allow_unsafe_code=allow_unsafe_code,
+    )
+    return execute(spec)
+
+
+def load_run(path: str | Path) -> Run:
+    """Return the run record in a folder; see :func:`llmeval.runs.load_run`."""
+    from llmeval.runs import load_run as load
+
+    return load(path)

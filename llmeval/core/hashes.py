@@ -15,8 +15,8 @@ def canonical_json(value: Any) -> bytes:
     """Return the canonical JSON of a value: sorted keys, no blanks, UTF-8.
 
     Bytes become ``{"base64": ...}``, sets become sorted lists, anything else that JSON lacks
-    becomes its ``str``. Lone surrogates and integers beyond 64 bits, which orjson refuses, take the slower
-    standard library and keep a canonical form of their own.
+    becomes its ``str``. Lone surrogates and integers beyond 64 bits, which orjson refuses, take the
+    slower standard library and keep a canonical form of their own.
     """
     try:
         return orjson.dumps(value, default=_plain, option=_OPTIONS)

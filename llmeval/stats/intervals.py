@@ -99,9 +99,8 @@ def t_interval(value: float, stderr: float, df: float) -> Interval:
 def clustered_stderr(values: ArrayLike, clusters: ArrayLike) -> float | None:
     """Return sqrt(G/(G-1) * sum_g e_g^2) / N, where e_g is the sum of cluster g's residuals.
 
-    Miller 2024 (arXiv 2411.00640), eq. 4, with the G/(G-1) correction for few clusters, which is
-    what statsmodels' ``cov_type="cluster"`` gives for a regression on a constant, but for its
-    further (N-1)/(N-1) = 1. None for fewer than two clusters.
+    Miller 2024 (arXiv 2411.00640) with the G/(G-1) correction for few clusters, as a regression on
+    a constant with ``cov_type="cluster"`` in statsmodels. None for fewer than two clusters.
     """
     rows = _finite(values)
     return _clustered_stderr(rows, cluster_codes(clusters, len(rows)))

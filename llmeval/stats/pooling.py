@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-from llmeval.stats.intervals import Estimate, Interval, t_interval, wilson_interval
+from llmeval.stats.intervals import Estimate, Interval, Status, t_interval, wilson_interval
 
 
 def pool(parts: Sequence[Estimate], *, weight_by_size: bool = True) -> Estimate:
@@ -34,10 +35,11 @@ def pool(parts: Sequence[Estimate], *, weight_by_size: bool = True) -> Estimate:
     values = [part.value for part in measured if part.value is not None]
     weights = sizes if weight_by_size else [1] * len(sizes)
     value = sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
-    stderr = _stderr([part.stderr for part in measured], sizes, weight_by_size)
+    stderr = _stderr(measured, weight_by_size)
     ci = _interval(measured, weights, value, stderr)
-    complete = stderr is not None and ci is not None
-    status = "ok" if complete else "degenerate" if stderr == 0 else "incomplete"
+    status: Status = "ok"
+    if stderr is None or ci is None:
+        status = "degenerate" if stderr == 0 else "incomplete"
     return Estimate(value, stderr, ci, total, method, status=status)
 
 
@@ -61,27 +63,15 @@ def unweighted_stderr(stderrs: Sequence[float]) -> float:
     return math.sqrt(sum(se * se for se in stderrs)) / len(stderrs)
 
 
-def combined_stderr(
-    stderrs: Sequence[float], sizes: Sequence[int], values: Sequence[float]
-) -> float:
-    """Return lm-eval's ``combined_sample_stderr``, which also counts the spread between subtasks.
-
-    lm-eval keeps it for the record and advises against it; so it is here for comparison only.
-    """
-    variance, size, value = stderrs[0] ** 2, sizes[0], values[0]
-    for se, n, v in zip(stderrs[1:], sizes[1:], values[1:], strict=True):
-        value = (value * size + v * n) / (size + n)
-        within = ((size - 1) * variance + (n - 1) * se**2) / (size + n - 1)
-        between = size * n / ((size + n) * (size + n - 1)) * (value - v) ** 2
-        variance, size = within + between, size + n
-    return math.sqrt(variance)
-
-
-def _stderr(stderrs: Sequence[float | None], sizes: Sequence[int], weighted: bool) -> float | None:
-    known = [se for se in stderrs if se is not None]
-    if len(known) < len(stderrs):
+def _stderr(parts: Sequence[Estimate], weight_by_size: bool) -> float | None:
+    if weight_by_size:
+        # A subtask of one row has no spread to pool; the formula gives it weight zero.
+        parts = [replace(part, stderr=0.0) if part.n == 1 else part for part in parts]
+    known = [part.stderr for part in parts if part.stderr is not None]
+    sizes = [part.n for part in parts]
+    if len(known) < len(parts) or (weight_by_size and sum(sizes) == len(sizes)):
         return None
-    return pooled_stderr(known, sizes) if weighted else unweighted_stderr(known)
+    return pooled_stderr(known, sizes) if weight_by_size else unweighted_stderr(known)
 
 
 def _interval(
@@ -103,8 +93,9 @@ def _degrees_of_freedom(parts: Sequence[Estimate], weights: Sequence[int]) -> fl
     total = sum(weights)
     numerator = denominator = 0.0
     for part, weight in zip(parts, weights, strict=True):
-        variance = (weight / total * (part.stderr or 0.0)) ** 2
-        units = part.clusters if part.clusters is not None else part.n
-        numerator += variance
-        denominator += variance**2 / (units - 1)
+        if part.stderr:
+            variance = (weight / total * part.stderr) ** 2
+            units = part.clusters if part.clusters is not None else part.n
+            numerator += variance
+            denominator += variance**2 / (units - 1)
     return numerator**2 / denominator

@@ -1,0 +1,63 @@
+# Two commands on a fresh machine: `make run` and `make test`. Needs Python 3.11+, make and git.
+# PYTHON=... chooses the interpreter, PIP_ARGS=... goes to pip (an index or cache of your own).
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+# uv, where it is there, installs faster. Torch always comes through pip: pip honours a machine's
+# own find-links and so takes the build (CPU, CUDA, ROCm) that the machine offers.
+INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
+
+.PHONY: run test test-fast lint format train bench-sandbox clean help
+
+help:
+	@echo "make run    evaluate the embedded model on the embedded suite"
+	@echo "make test   all tests            make test-fast   without the slow ones"
+	@echo "make lint   ruff and mypy        make format      let ruff format"
+	@echo "make train  train the embedded model anew (see llmeval/pocket/README.md)"
+	@echo "make clean  remove the environment and caches"
+
+run: $(VENV)/.run
+	@$(BIN)/llmeval run -m pocket -t pocket
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: $(VENV)/.run
+	$(BIN)/python -m llmeval.pocket.train
+
+bench-sandbox: $(VENV)/.run
+	$(BIN)/python -m bench.sandbox
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "llmeval needs Python 3.11 or newer: none found" >&2; exit 2; }
+	@echo "creating $(VENV)" && $(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: constraints.txt | $(BIN)/python
+	@echo "installing torch" && $(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt torch
+	@touch $@
+
+$(VENV)/.run: pyproject.toml constraints.txt $(VENV)/.torch
+	@echo "installing llmeval" && $(INSTALL) $(PIP_ARGS) -c constraints.txt -e '.[hf]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "installing what tests need" && $(INSTALL) $(PIP_ARGS) -c constraints.txt -e '.[hf,dev]'
+	@touch $@

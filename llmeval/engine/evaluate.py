@@ -1,0 +1,206 @@
+"""Evaluate tasks on a model: windows of samples through the gather, results in order.
+
+Samples of all tasks form one sequence that is cut into windows of fixed size. A window's samples
+run concurrently; its results leave in order before the next one starts, so memory is bounded by
+the window, and which questions are answered together depends on nothing but the command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import math
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmeval.core import (
+    Ask,
+    InformedModel,
+    LlmevalError,
+    Model,
+    Request,
+    Response,
+    Sample,
+    Score,
+    Task,
+    Unscorable,
+)
+from llmeval.engine.gather import Gather, NoAnswer, Usage
+from llmeval.engine.journal import Journal, JournaledRun
+from llmeval.engine.progress import Progress, Silent
+
+log = logging.getLogger(__name__)
+
+DEFAULT_WINDOW = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A sample with everything that happened to it."""
+
+    task: Task
+    sample: Sample
+    exchanges: Sequence[tuple[Request, Response]]
+    scores: Sequence[Score]
+
+
+Sink = Callable[[Sequence[Evaluated]], None]
+"""Takes each window's results, in the order of the samples."""
+
+Judge = Callable[[Task, Sample, int], Coroutine[None, None, Evaluated]]
+
+
+def evaluate(
+    tasks: Sequence[Task],
+    model: Model | InformedModel,
+    *,
+    journal: Journal,
+    run: JournaledRun,
+    sink: Sink,
+    progress: Progress | None = None,
+    window: int = DEFAULT_WINDOW,
+) -> Usage:
+    """Evaluate every sample of ``tasks``; return what was asked.
+
+    Raises:
+        LlmevalError: the run as a whole cannot go on; what was answered is journaled.
+        KeyboardInterrupt: likewise.
+    """
+    progress = progress or Silent()
+    progress.start(sum(len(task) for task in tasks))
+    try:
+        if isinstance(model, InformedModel):
+            return asyncio.run(_evaluate_informed(tasks, model, sink, progress, window))
+        gather = Gather(model, journal, run)
+        try:
+            return asyncio.run(_evaluate_gathered(tasks, gather, sink, progress, window))
+        finally:
+            gather.close()
+    finally:
+        progress.stop()
+
+
+async def _evaluate_gathered(
+    tasks: Sequence[Task], gather: Gather, sink: Sink, progress: Progress, window: int
+) -> Usage:
+    async def judge(task: Task, sample: Sample, number: int) -> Evaluated:
+        exchanges: list[tuple[Request, Response]] = []
+        try:
+            scores = await _score(task, sample, gather.asker(number, exchanges))
+        finally:
+            gather.sample_done()
+        progress.advance(task.name)
+        return Evaluated(task, sample, exchanges, scores)
+
+    for items in _windows(tasks, window):
+        gather.open_window(len(items))
+        results = _Results(judge, items)
+        driver = asyncio.create_task(gather.answer_window())
+        await _first_error(driver, results)
+        sink(await results.in_order())
+    return gather.usage
+
+
+class _Results:
+    """The concurrent evaluations of a window."""
+
+    def __init__(self, judge: Judge, items: Sequence[tuple[Task, Sample]]) -> None:
+        self.running = [
+            asyncio.create_task(judge(task, sample, number))
+            for number, (task, sample) in enumerate(items)
+        ]
+
+    async def in_order(self) -> list[Evaluated]:
+        return [await job for job in self.running]
+
+
+async def _first_error(driver: asyncio.Task[None], results: _Results) -> None:
+    """Wait for the window; let the first error of the driver or of a sample end it at once."""
+    jobs: set[asyncio.Task[Any]] = {driver, *results.running}
+    done, waiting = await asyncio.wait(jobs, return_when=asyncio.FIRST_EXCEPTION)
+    error = next((job.exception() for job in done if job.exception()), None)
+    if error is not None:
+        for job in waiting:
+            job.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        raise error
+
+
+async def _evaluate_informed(
+    tasks: Sequence[Task], model: InformedModel, sink: Sink, progress: Progress, window: int
+) -> Usage:
+    """Baselines answer from the sample itself: no gather, no journal."""
+    for task in tasks:
+        model.study(task)
+    usage = Usage()
+    for items in _windows(tasks, window):
+        results = []
+        for task, sample in items:
+            exchanges: list[tuple[Request, Response]] = []
+            ask = _informed_ask(model, task, sample, exchanges)
+            scores = await _score(task, sample, ask)
+            usage.requests += len(exchanges)
+            results.append(Evaluated(task, sample, exchanges, scores))
+            progress.advance(task.name)
+        sink(results)
+    return usage
+
+
+def _informed_ask(
+    model: InformedModel,
+    task: Task,
+    sample: Sample,
+    exchanges: list[tuple[Request, Response]],
+) -> Ask:
+    async def ask(requests: Sequence[Request]) -> list[Response]:
+        responses = list(model.answer_sample(task.name, sample, requests))
+        exchanges.extend(zip(requests, responses, strict=True))
+        return responses
+
+    return ask
+
+
+async def _score(task: Task, sample: Sample, ask: Ask) -> list[Score]:
+    """Evaluate one sample; whatever goes wrong becomes a status, never a number."""
+    try:
+        scores = await task.evaluate(sample, ask)
+    except LlmevalError:
+        raise
+    except Unscorable as verdict:
+        return [Score(m, status="unscored", reason=str(verdict)) for m in task.metrics]
+    except NoAnswer as failure:
+        return [Score(m, status="errored", reason=str(failure)) for m in task.metrics]
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        log.warning("%s, sample %s: %s", task.name, sample.id, reason, exc_info=error)
+        return [Score(m, status="errored", reason=reason) for m in task.metrics]
+    return _complete(task, [_honest(score) for score in scores])
+
+
+def _honest(score: Score) -> Score:
+    """Refuse a value that is no number."""
+    if score.status == "scored" and score.value is not None and not math.isfinite(score.value):
+        return Score(
+            score.metric,
+            status="unscored",
+            reason=f"the value is {score.value}, not a number",
+            extracted=score.extracted,
+        )
+    return score
+
+
+def _complete(task: Task, scores: list[Score]) -> list[Score]:
+    """Say so where a task left one of its metrics out: coverage must show it."""
+    given = {score.metric for score in scores}
+    missing = [m for m in task.metrics if m not in given]
+    return scores + [
+        Score(m, status="unscored", reason="the task reported no value") for m in missing
+    ]
+
+
+def _windows(tasks: Sequence[Task], size: int) -> Iterator[list[tuple[Task, Sample]]]:
+    sequence = ((task, sample) for task in tasks for sample in task.samples())
+    while items := list(itertools.islice(sequence, size)):
+        yield items

@@ -1,0 +1,1 @@
+"""Local causal language models through Hugging Face transformers; needs the extra ``hf``."""

@@ -1,0 +1,220 @@
+"""How a model is loaded and asked: the settings, checked where they come in."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from llmeval.core.errors import UsageError
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Settings of a model; every default is lm-eval's unless said otherwise.
+
+    Args:
+        dtype: ``auto`` takes the checkpoint's own.
+        device: ``auto`` is the first CUDA device, else the CPU.
+        revision: branch, tag or commit on the hub.
+        tokenizer: id or folder, where it is not the model's own.
+        trust_remote_code: run the code that comes with a checkpoint.
+        max_length: context length in tokens; None reads it from the checkpoint.
+        batch_size: rows of one forward pass; None cuts batches by a token budget.
+        add_bos_token: begin every text with BOS or not; None leaves it to the tokenizer.
+        max_gen_toks: new tokens of a request that names no limit.
+        prefix_token_id: stands for an empty context; None is BOS, else EOS.
+        chat_template: name of one of the tokenizer's templates, or a file with one.
+        threads: CPU threads of torch; None leaves torch's choice.
+        seed: seeds ``baseline:random``; models sample by the seed of each request.
+
+    Raises:
+        UsageError: a value that no model could use.
+    """
+
+    dtype: str = "auto"
+    device: str = "auto"
+    revision: str | None = None
+    tokenizer: str | None = None
+    trust_remote_code: bool = False
+    max_length: int | None = None
+    batch_size: int | None = None
+    add_bos_token: bool | None = None
+    max_gen_toks: int = 256
+    prefix_token_id: int | None = None
+    chat_template: str | None = None
+    threads: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise UsageError(
+                f"unknown dtype {self.dtype!r}", where="dtype", mend=f"one of {', '.join(DTYPES)}"
+            )
+        if not _DEVICE.fullmatch(self.device):
+            raise UsageError(
+                f"unknown device {self.device!r}",
+                where="device",
+                mend="one of auto, cpu, cuda, cuda:N, mps",
+            )
+        for name in ("max_length", "batch_size", "max_gen_toks", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{value} is not a positive number", where=name)
+        if self.prefix_token_id is not None and self.prefix_token_id < 0:
+            raise UsageError(f"{self.prefix_token_id} is no token id", where="prefix_token_id")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> ModelSettings:
+        """Read settings from a run file or a command line; text is converted.
+
+        Raises:
+            UsageError: an unknown name or a value of the wrong kind.
+        """
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise _unknown_setting(name, known)
+        return cls(**{name: _CONVERTERS[name](name, value) for name, value in values.items()})
+
+
+def _unknown_setting(name: str, known: Collection[str]) -> UsageError:
+    near = difflib.get_close_matches(name, known, n=3)
+    mend = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(sorted(known))}"
+    return UsageError(f"unknown model setting {name!r}", mend=mend)
+
+
+def _none(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.lower() in ("none", ""))
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise UsageError(f"{value!r} is no text", where=name)
+
+
+def _number(name: str, value: Any) -> int:
+    try:
+        if not isinstance(value, bool | float):
+            return int(value)
+    except (TypeError, ValueError):
+        pass
+    raise UsageError(f"{value!r} is no whole number", where=name)
+
+
+def _truth(name: str, value: Any) -> bool:
+    truth = {"true": True, "false": False}.get(str(value).lower())
+    if truth is None:
+        raise UsageError(f"{value!r} is neither true nor false", where=name)
+    return truth
+
+
+def _batch_size(name: str, value: Any) -> int | None:
+    """``auto`` and lm-eval's ``auto:N`` leave the size to the token budget."""
+    return None if str(value).startswith("auto") else _number(name, value)
+
+
+def _optional(convert: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda name, value: None if _none(value) else convert(name, value)
+
+
+_CONVERTERS: dict[str, Callable[[str, Any], Any]] = {
+    "dtype": _text,
+    "device": _text,
+    "revision": _optional(_text),
+    "tokenizer": _optional(_text),
+    "trust_remote_code": _truth,
+    "max_length": _optional(_number),
+    "batch_size": _optional(_batch_size),
+    "add_bos_token": _optional(_truth),
+    "max_gen_toks": _number,
+    "prefix_token_id": _optional(_number),
+    "chat_template": _optional(_text),
+    "threads": _optional(_number),
+    "seed": _number,
+}
+
+_LM_EVAL_MODELS = {
+    "hf": "hf",
+    "hf-auto": "hf",
+    "huggingface": "hf",
+    "vllm": "vllm",
+    "local-completions": "openai",
+    "local-chat-completions": "openai",
+    "openai-completions": "openai",
+    "openai-chat-completions": "openai",
+}
+
+# lm-eval's names that ask for what this backend does anyway, with the values that do.
+_NEUTRAL: dict[str, tuple[str, ...]] = {
+    "backend": ("default", "causal"),
+    "softmax_dtype": ("float32", "none"),
+    "use_fast_tokenizer": ("true",),
+    "logits_cache": ("true", "false"),
+    "truncation": ("false",),
+    "parallelize": ("false",),
+}
+_ABSENT = (
+    "autogptq", "chat_template_args", "delta", "enable_thinking", "gguf_file", "gptqmodel",
+    "load_in_4bit", "load_in_8bit", "max_batch_size", "max_memory_per_gpu",
+    "mixed_precision_dtype", "offload_folder", "peft", "subfolder", "think_end_token", "tp_plan",
+)  # fmt: skip
+
+
+def from_model_args(args: str, model: str = "hf", **more: Any) -> tuple[str, ModelSettings]:
+    """Translate lm-eval's ``--model hf --model_args pretrained=X,dtype=float32``.
+
+    Args:
+        args: lm-eval's comma-separated ``name=value`` pairs.
+        model: lm-eval's ``--model``.
+        more: further settings by our names (``device``, ``batch_size``); None is left out.
+
+    Returns:
+        the model's name as on our command line (``hf:X``) and its settings.
+
+    Raises:
+        UsageError: an unknown model, an unknown name, or a setting that does not exist here.
+    """
+    if model not in _LM_EVAL_MODELS:
+        raise UsageError(
+            f"lm-eval's model type {model!r} has no counterpart",
+            where="--model",
+            mend=f"known: {', '.join(_LM_EVAL_MODELS)}; or use -m hf:ID_OR_DIR",
+        )
+    pairs = _split_pairs(args)
+    target = pairs.pop("pretrained", None) or pairs.pop("model", None)
+    if not target:
+        raise UsageError("no model is named", where="--model_args", mend="add pretrained=ID_OR_DIR")
+    kept: dict[str, Any] = {}
+    for name, value in pairs.items():
+        if name in _NEUTRAL:
+            if value.lower() not in _NEUTRAL[name]:
+                raise UsageError(
+                    f"{name}={value} is not supported",
+                    where="--model_args",
+                    mend=f"leave it out, or one of {', '.join(_NEUTRAL[name])}",
+                )
+        elif name in _ABSENT:
+            raise UsageError(f"lm-eval's {name} is not supported", where="--model_args")
+        else:
+            kept[name] = value
+    kept.update((name, value) for name, value in more.items() if value is not None)
+    return f"{_LM_EVAL_MODELS[model]}:{target}", ModelSettings.from_mapping(kept)
+
+
+def _split_pairs(args: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in args.split(","))):
+        name, sign, value = part.partition("=")
+        if not sign:
+            raise UsageError(
+                f"{part!r} is no name=value", where="--model_args", mend="e.g. pretrained=gpt2"
+            )
+        pairs[name.strip()] = value.strip()
+    return pairs

@@ -1,0 +1,57 @@
+"""Writing a record's files whole or not at all, and telling a full disk from a fault."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from llmeval.core import StorageError
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one line with its mend."""
+    try:
+        yield
+    except OSError as error:
+        mends = {
+            errno.ENOSPC: "free some disk space and give the same command again; answers are kept",
+            errno.EDQUOT: "free some of your quota and give the same command again",
+            errno.EROFS: "choose a writable folder with --out",
+            errno.EACCES: "make the folder writable or choose another with --out",
+            errno.EPERM: "make the folder writable or choose another with --out",
+            errno.ENOTDIR: "a file stands where a folder is needed; choose another with --out",
+            errno.EEXIST: "a file stands where a folder is needed; choose another with --out",
+        }
+        what = f"the record cannot be written: {error.strerror or error}"
+        mend = mends.get(error.errno or 0, "see the message above")
+        raise StorageError(what, where=str(path), mend=mend) from error
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write strict JSON atomically: a reader sees the old file or the new one."""
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    partial = path.with_name(path.name + ".partial")
+    with storage_errors(path):
+        with partial.open("w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null rather than invalid JSON."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

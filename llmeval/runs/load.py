@@ -1,0 +1,98 @@
+"""Reading a record back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmeval.core import UsageError
+from llmeval.runs.record import SAMPLES, SCORES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run record. Tables are pyarrow's; ``run.samples.to_pandas()`` gives pandas."""
+
+    path: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What was asked: models, tasks, seeds, code, packages, data fingerprints, status."""
+        return self._json("manifest.json")
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The numbers, with their n, coverage, standard errors and intervals."""
+        return self._json("summary.json")
+
+    @cached_property
+    def samples(self) -> pa.Table:
+        """A row for each sample: prompt, questions with their answers, target, fields."""
+        return self._table(SAMPLES)
+
+    @cached_property
+    def scores(self) -> pa.Table:
+        """A row for each sample and metric: value, status, reason, cluster."""
+        return self._table(SCORES)
+
+    @property
+    def id(self) -> str:
+        return str(self.manifest["run_id"])
+
+    @property
+    def status(self) -> str:
+        """``complete``, ``interrupted`` or ``invalid``."""
+        return str(self.manifest["status"])
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise self._absent(name) from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"the record cannot be read: {error}", where=str(path)) from error
+        if not isinstance(content, dict):
+            raise UsageError("the record is not a JSON object", where=str(path))
+        return content
+
+    def _table(self, name: str) -> pa.Table:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.path / name
+        if not path.exists():
+            raise self._absent(name)
+        try:
+            return pq.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise UsageError(f"the record cannot be read: {error}", where=str(path)) from error
+
+    def _absent(self, name: str) -> UsageError:
+        return UsageError(
+            f"the record has no {name}",
+            where=str(self.path),
+            mend="the run was killed; give its command again, and it continues",
+        )
+
+
+def load_run(path: str | Path) -> Run:
+    """Return the record in a folder (``results/<run-id>``).
+
+    Raises:
+        UsageError: there is no record.
+    """
+    folder = Path(path)
+    if not (folder / "manifest.json").is_file():
+        raise UsageError(
+            "no run record here",
+            where=str(folder),
+            mend="name a folder that holds manifest.json, e.g. results/<run-id>",
+        )
+    return Run(folder)

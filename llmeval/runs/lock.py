@@ -1,0 +1,36 @@
+"""Who works on a run right now. The kernel drops the lock when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+from llmeval.runs.files import storage_errors
+
+
+class RunLock:
+    """An advisory lock on one run id in a workspace."""
+
+    def __init__(self, workspace: Path, run_id: str) -> None:
+        self._path = workspace / ".llmeval" / "locks" / f"{run_id}.lock"
+        self._file: IO[bytes] | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock; return False where another process holds it."""
+        with storage_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._path.unlink(missing_ok=True)
+            self._file.close()
+            self._file = None

@@ -1,0 +1,141 @@
+"""Writes samples and scores as they come, a row group for each window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmeval.core import Request, Response, Sample, Score, canonical_json
+from llmeval.core.responses import to_plain
+from llmeval.runs.files import storage_errors
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SAMPLES = "samples.parquet"
+SCORES = "scores.parquet"
+
+Exchanges = Sequence[tuple[Request, Response]]
+Row = tuple[str, Sample, Exchanges, Sequence[Score]]
+"""Task name, sample, its questions with their answers, its scores."""
+
+
+class RecordWriter:
+    """The two tables of a record. They appear under their names when they are whole.
+
+    ``samples.parquet``: task, sample_id, prompt, exchanges, target, fields, metadata, cluster;
+    ``exchanges``, ``fields`` and ``metadata`` are JSON. An exchange is a request and its response;
+    a request's prompt is left out where it is the row's ``prompt``.
+
+    ``scores.parquet``: task, sample_id, metric, value, status, reason, extracted, item, cluster;
+    ``item`` is JSON, what a corpus metric aggregates.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self._folder = folder
+        self._schemas = {SAMPLES: _samples_schema(), SCORES: _scores_schema()}
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._writers = {
+                name: pq.ParquetWriter(self._partial(name), schema, compression="zstd")
+                for name, schema in self._schemas.items()
+            }
+
+    def _partial(self, name: str) -> Path:
+        return self._folder / f"{name}.partial"
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add a window's rows."""
+        samples = [_sample_row(task, sample, exchanges) for task, sample, exchanges, _ in rows]
+        scores = [
+            _score_row(task, sample, score)
+            for task, sample, _, verdicts in rows
+            for score in verdicts
+        ]
+        self._append(SAMPLES, samples)
+        self._append(SCORES, scores)
+
+    def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
+        import pyarrow as pa
+
+        with storage_errors(self._folder / name):
+            self._writers[name].write_table(pa.Table.from_pylist(rows, self._schemas[name]))
+
+    def close(self) -> None:
+        """Finish both tables and put them under their names."""
+        for name, writer in self._writers.items():
+            with storage_errors(self._folder / name):
+                writer.close()
+                self._partial(name).replace(self._folder / name)
+
+
+def _samples_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    names = ("task", "sample_id", "prompt", "exchanges", "target", "fields", "metadata", "cluster")
+    return pa.schema([(name, pa.string()) for name in names])
+
+
+def _scores_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    names = ("task", "sample_id", "metric", "value", "status", "reason", "extracted", "item")
+    types = {"value": pa.float64()}
+    fields = [(name, types.get(name, pa.string())) for name in names]
+    return pa.schema([*fields, ("cluster", pa.string())])
+
+
+def _sample_row(task: str, sample: Sample, exchanges: Exchanges) -> dict[str, Any]:
+    prompt = _prompt_text(exchanges[0][0]) if exchanges else None
+    asked = [
+        {"request": _request_plain(request, prompt), "response": to_plain(response)}
+        for request, response in exchanges
+    ]
+    return {
+        "task": task,
+        "sample_id": sample.id,
+        "prompt": _storable(prompt),
+        "exchanges": _json(asked),
+        "target": _storable(sample.target),
+        "fields": _json(dict(sample.fields)),
+        "metadata": _json(dict(sample.metadata)),
+        "cluster": sample.cluster,
+    }
+
+
+def _prompt_text(request: Request) -> str:
+    prompt = request.prompt
+    return prompt if isinstance(prompt, str) else _json([[m.role, m.content] for m in prompt])
+
+
+def _request_plain(request: Request, prompt: str | None) -> dict[str, Any]:
+    first, *rest = request.canonical()
+    same = _prompt_text(request) == prompt
+    shown = {} if same else {"prompt": first}
+    return {"kind": request.kind, **shown, **({"rest": rest} if rest else {})}
+
+
+def _score_row(task: str, sample: Sample, score: Score) -> dict[str, Any]:
+    return {
+        "task": task,
+        "sample_id": sample.id,
+        "metric": score.metric,
+        "value": score.value,
+        "status": score.status,
+        "reason": _storable(score.reason),
+        "extracted": _storable(score.extracted),
+        "item": None if score.item is None else _json(score.item),
+        "cluster": sample.cluster,
+    }
+
+
+def _json(value: Any) -> str:
+    return canonical_json(value).decode("utf-8", "replace")
+
+
+def _storable(text: str | None) -> str | None:
+    """Arrow holds valid UTF-8 only; a lone surrogate of a hostile text becomes a question mark."""
+    return None if text is None else text.encode("utf-8", "replace").decode("utf-8")

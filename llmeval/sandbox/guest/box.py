@@ -1,0 +1,203 @@
+"""The box: one process tree that runs one candidate, and its tester, and then is no more.
+
+    llmeval  --->  supervisor (first process, ours)  --->  candidate (untrusted)
+                                                     --->  tester    (the data set's test)
+
+The supervisor is started afresh for every check, so nothing of the harness and of earlier checks is
+in its memory. It forks before it has read either job: the candidate cannot find the test, nor the
+tester's nonce, in what it inherits. Both children are confined alike and joined by two pipes. When
+the tester has ended, the supervisor says on its own pipe how both ended, and exits; it is process 1 of
+its namespace, so the kernel then kills whatever the candidate has left. The same happens when the
+harness dies, at any time, by any signal.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+
+from . import candidate, codec, tester
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+LINUX = sys.platform == "linux"
+if LINUX:
+    from . import kernel, landlock, namespaces, seccomp
+
+_THREADS = 32
+"""Threads that a box may have beside its processes: the kernel counts both alike."""
+
+
+def main(argument: str) -> NoReturn:
+    """Run the box that the hex-encoded `argument` describes (see `llmeval.sandbox.launch`)."""
+    spec = codec.decode(bytes.fromhex(argument))
+    sys.argv[:] = [""]
+    try:
+        if LINUX:
+            kernel.die_with_parent()
+            kernel.hide_memory()
+        if spec["tier"] == "namespaces":
+            namespaces.enter(spec["visible"], spec["scratch_kb"])
+        elif spec["tier"] == "rlimits" and LINUX:
+            kernel.adopt_orphans()
+        report = _script(spec) if spec["script"] else _check(spec)
+    except OSError as error:
+        report = {"error": f"{type(error).__name__}: {error}"}
+    codec.write_frame(spec["control"], codec.encode(report))
+    os._exit(0)
+
+
+def _check(spec: dict[str, Any]) -> dict[str, Any]:
+    """Start candidate and tester, wait for the tester's end, say how both ended."""
+    questions, replies = os.pipe(), os.pipe()
+    jobs = spec["jobs"]
+    limit = spec["limits"]["output_kb"] << 10
+    serving = os.fork()
+    if serving == 0:
+        code_fd, asked, answered = _confine(spec, [jobs[0], questions[0], replies[1]])
+        _serve(code_fd, asked, answered, limit)
+    testing = os.fork()
+    if testing == 0:
+        descriptors = _confine(spec, [jobs[1], spec["report"], questions[1], replies[0]])
+        tester.run(*descriptors, limit)
+    for fd in (*questions, *replies, spec["report"], *jobs):
+        os.close(fd)
+    return _await({serving: "candidate", testing: "tester"}, last=testing, tier=spec["tier"])
+
+
+def _serve(code_fd: int, questions: int, replies: int, limit: int) -> NoReturn:
+    try:
+        code = codec.decode(codec.read_frame(code_fd, 1 << 30))
+        os.close(code_fd)
+        candidate.serve(code, questions, replies, limit)
+    finally:
+        os._exit(1)
+
+
+def _script(spec: dict[str, Any]) -> dict[str, Any]:
+    """Run a program of its own, its input and outputs being descriptors of the harness."""
+    job, *streams = spec["jobs"]
+    running = os.fork()
+    if running == 0:
+        code_fd, *fds = _confine(spec, [job, *streams])
+        try:
+            code = codec.decode(codec.read_frame(code_fd, 1 << 30))
+            with open("main.py", "w", encoding="utf-8", errors="surrogatepass") as file:
+                file.write(code)
+            os.close(code_fd)
+            for target, fd in enumerate(fds):
+                os.dup2(fd, target)
+                os.close(fd)
+            flags = ["-S", "-s", "-B"]
+            os.execv(sys.executable, [sys.executable, *flags, "main.py"])
+        finally:
+            os._exit(127)
+    for fd in spec["jobs"]:
+        os.close(fd)
+    return _await({running: "candidate"}, last=running, tier=spec["tier"])
+
+
+def _await(children: dict[int, str], *, last: int, tier: str) -> dict[str, Any]:
+    """Reap until the process `last` has ended; kill the others; return how each ended.
+
+    Each end is ``[wait status, CPU seconds]``.
+    """
+    ends: dict[str, Any] = {}
+    while last in children:
+        _reap(children, ends)
+    for pid in list(children):
+        os.kill(pid, signal.SIGKILL)
+    while children:
+        _reap(children, ends)
+    if tier == "rlimits" and LINUX:
+        _kill_strays()
+    return ends
+
+
+def _reap(children: dict[int, str], ends: dict[str, Any]) -> None:
+    pid, status, usage = os.wait4(-1, 0)
+    name = children.pop(pid, None)
+    if name is not None:
+        ends[name] = [status, usage.ru_utime + usage.ru_stime]
+
+
+def _kill_strays() -> None:
+    """Kill what the candidate started and left; having adopted it, we are its parent.
+
+    Only where there is no process namespace whose end would do this, and no filter against forks.
+    """
+    while True:
+        strays = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_child(pid)]
+        if not strays:
+            return
+        for pid in strays:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _is_child(pid: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1]) == os.getpid()
+    except OSError:  # ended while we looked
+        return False
+
+
+def _confine(spec: dict[str, Any], keep: list[int]) -> list[int]:
+    """Make this forked child harmless; return the new numbers of the descriptors to keep.
+
+    Order matters: limits need no rights, the filter comes last because it forbids the rest.
+    """
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
+    fds = _keep_only(keep)
+    _limit_resources(spec["limits"], counted=spec["tier"] != "rlimits")
+    if LINUX:
+        kernel.die_with_parent()
+        kernel.drop_capabilities()
+        kernel.forbid_new_privileges()
+        kernel.hide_memory()
+        if spec["tier"] == "rlimits" and landlock.version():
+            landlock.restrict([*spec["visible"], "/dev"], [os.getcwd(), "/dev/null"])
+        if seccomp.supported():
+            seccomp.install(alone=spec["alone"])
+    return fds
+
+
+def _keep_only(keep: list[int]) -> list[int]:
+    """Close all descriptors but `keep`, which become 3, 4, ...; 0 to 2 become /dev/null."""
+    high = [os.dup2(fd, 200 + index) for index, fd in enumerate(keep)]
+    os.closerange(3, 200)
+    fds = [os.dup2(fd, 3 + index) for index, fd in enumerate(high)]
+    os.closerange(3 + len(fds), 1024)
+    null = os.open("/dev/null", os.O_RDWR)
+    for stream in range(3):
+        os.dup2(null, stream)
+    os.close(null)
+    return fds
+
+
+def _limit_resources(limits: dict[str, int], *, counted: bool) -> None:
+    """Set the limits for good. `counted`: processes are this box's own, not all of the user's."""
+    cpu, memory, file = limits["cpu_seconds"], limits["memory_mb"] << 20, limits["file_kb"] << 10
+    wanted = {
+        resource.RLIMIT_CPU: cpu,
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_FSIZE: file,
+        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_STACK: 8 << 20,
+    }
+    if LINUX:
+        wanted[resource.RLIMIT_MSGQUEUE] = wanted[resource.RLIMIT_MEMLOCK] = 0
+    if counted:
+        wanted[resource.RLIMIT_NPROC] = limits["processes"] + _THREADS
+    for kind, value in wanted.items():
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))

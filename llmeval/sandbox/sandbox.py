@@ -1,0 +1,123 @@
+"""The sandbox as the harness uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+from llmeval.sandbox.execution import judge, run_script
+from llmeval.sandbox.names import find_names
+from llmeval.sandbox.tiers import detect_tier, require_tier
+from llmeval.sandbox.verdict import Limits, Output, SandboxError, Verdict
+
+
+class Sandbox:
+    """Runs code that nobody trusts. May be used from many threads at once.
+
+    Args:
+        limits: what one execution may use.
+        allow_unsafe: accept the ``rlimits`` tier where no better one works.
+        workers: executions at once; more wait their turn. Default: one for each processor.
+        tier: insist on this tier instead of the strongest one that works.
+
+    Raises:
+        UsageError: no tier works here, or only the weakest and `allow_unsafe` is not set.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        allow_unsafe: bool = False,
+        workers: int | None = None,
+        tier: str | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        if tier is None:
+            self.tier = detect_tier(allow_unsafe)
+        else:
+            self.tier = require_tier(tier, allow_unsafe)
+        self._slots = threading.BoundedSemaphore(workers or os.cpu_count() or 1)
+        self._closed = False
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take no more work. Nothing lives between executions, so there is nothing else to end."""
+        self._closed = True
+
+    def check_function(self, prompt: str, completion: str, test: str, entry_point: str) -> Verdict:
+        """Judge a completed function as HumanEval does.
+
+        Args:
+            prompt: the data set's beginning of the program; its helper functions serve the test.
+            completion: the model's continuation of `prompt`.
+            test: defines ``check(candidate)``, which raises if the function is wrong.
+            entry_point: name of the function.
+
+        Raises:
+            SandboxError: the sandbox failed; nothing is known about the candidate.
+        """
+        job = {"kind": "function", "prompt": prompt, "test": test, "entry_point": entry_point}
+        return self._check(prompt + completion, job)
+
+    def check_asserts(self, code: str, asserts: Sequence[str], setup: str = "") -> Verdict:
+        """Judge a program by assert statements, as MBPP does.
+
+        Args:
+            code: the model's program.
+            asserts: statements on what it defines.
+            setup: statements that the asserts need; they may use what the program defines.
+
+        Raises:
+            SandboxError: the sandbox failed; nothing is known about the candidate.
+        """
+        try:
+            names = find_names(asserts, setup)
+        except (SyntaxError, ValueError) as error:
+            return Verdict(False, "error", f"the asserts are not Python: {error}", 0.0, self.tier)
+        job = {
+            "kind": "asserts",
+            "setup": setup,
+            "test": "\n".join(asserts),
+            "names": list(names.candidate),
+            "modules": list(names.modules),
+        }
+        return self._check(code, job)
+
+    def run_script(self, code: str, stdin: str = "") -> Output:
+        """Run a program of its own with `stdin` and return what it wrote.
+
+        Raises:
+            SandboxError: the sandbox failed; nothing is known about the program.
+        """
+        with self._slot():
+            return run_script(self.tier, self.limits, code, stdin)
+
+    def _check(self, code: str, job: dict[str, Any]) -> Verdict:
+        with self._slot():
+            started = time.monotonic()
+            status, reason = judge(self.tier, self.limits, code, job)
+            seconds = time.monotonic() - started
+        return Verdict(status == "passed", status, reason, seconds, self.tier)
+
+    @contextlib.contextmanager
+    def _slot(self) -> Iterator[None]:
+        if self._closed:
+            raise SandboxError("the sandbox is closed")
+        with self._slots:
+            yield

@@ -1,0 +1,385 @@
+"""One run from its specification to its record: load, resume or begin, evaluate, write."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmeval.core import (
+    InformedModel,
+    Interrupted,
+    InvalidResult,
+    LlmevalError,
+    Model,
+    StorageError,
+    Task,
+    UsageError,
+    fingerprint,
+)
+from llmeval.engine import (
+    DEFAULT_WINDOW,
+    Evaluated,
+    Journal,
+    JournaledRun,
+    Progress,
+    Usage,
+    evaluate,
+)
+from llmeval.models import ModelSettings, load_model
+from llmeval.runs import (
+    RecordWriter,
+    Run,
+    RunLock,
+    Tally,
+    describe_environment,
+    load_run,
+    summarize_groups,
+    summarize_tasks,
+    to_lm_eval_results,
+)
+from llmeval.runs.files import write_json
+from llmeval.tasks.options import TaskOptions, Workbench
+from llmeval.tasks.registry import Selection, load_tasks
+
+if TYPE_CHECKING:
+    from llmeval.sandbox import Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """Everything that a run is asked for. See :func:`llmeval.run` for the fields."""
+
+    model: str | Model | InformedModel
+    tasks: tuple[str | Task, ...]
+    workspace: Path
+    model_settings: ModelSettings = field(default_factory=ModelSettings)
+    options: TaskOptions = field(default_factory=TaskOptions)
+    mirror: Path | None = None
+    out: Path = Path("results")
+    window: int = DEFAULT_WINDOW
+    max_errors: float = 0.05
+    allow_unsafe_code: bool = False
+
+
+def find_workspace() -> Path:
+    """Return ``LLMEVAL_HOME``, or the working folder."""
+    return Path(os.environ.get("LLMEVAL_HOME") or ".").resolve()
+
+
+def make_spec(
+    model: str | Model | InformedModel,
+    tasks: Sequence[str | Task],
+    *,
+    model_settings: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    data: str | Path | None = None,
+    out: str | Path = "results",
+    workspace: str | Path | None = None,
+    window: int | None = None,
+    max_errors: float = 0.05,
+    allow_unsafe_code: bool = False,
+) -> RunSpec:
+    """Check loose arguments and make a specification of them."""
+    options, settings = dict(options or {}), dict(model_settings or {})
+    _check_names("option", options, TaskOptions)
+    _check_names("model setting", settings, ModelSettings)
+    _check_counts(options, window, max_errors)
+    mirror = data or os.environ.get("LLMEVAL_DATA")
+    if not tasks:
+        raise UsageError("no task was named", where="-t", mend="see `llmeval tasks ls`")
+    if mirror and not Path(mirror).is_dir():
+        raise UsageError(f"no such folder: {mirror}", where="--data")
+    return RunSpec(
+        model=model,
+        tasks=tuple(tasks),
+        workspace=Path(workspace).resolve() if workspace else find_workspace(),
+        model_settings=ModelSettings(**settings),
+        options=TaskOptions(**options),
+        mirror=Path(mirror) if mirror else None,
+        out=Path(out),
+        window=window or DEFAULT_WINDOW,
+        max_errors=max_errors,
+        allow_unsafe_code=allow_unsafe_code,
+    )
+
+
+def _check_names(what: str, given: Mapping[str, Any], cls: type) -> None:
+    known = [f.name for f in fields(cls)]
+    for name in given:
+        if name not in known:
+            raise UsageError(f"unknown {what} {name!r}", mend=f"known are {', '.join(known)}")
+
+
+def _check_counts(options: Mapping[str, Any], window: int | None, max_errors: float) -> None:
+    for name, value, least in (
+        ("--limit", options.get("limit"), 1),
+        ("--num-fewshot", options.get("num_fewshot"), 0),
+        ("--repeats", options.get("repeats"), 1),
+        ("--window", window, 1),
+    ):
+        if value is not None and value < least:
+            raise UsageError(f"must be at least {least}, not {value}", where=name)
+    if not 0 <= max_errors <= 1:
+        raise UsageError(f"must be between 0 and 1, not {max_errors}", where="--max-errors")
+
+
+def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
+    """Do a run, or continue the unfinished one of the same specification; return its record.
+
+    Raises:
+        UsageError, StorageError: it cannot be done as asked.
+        InvalidResult: the model failed throughout.
+        Interrupted: it was stopped; what was answered is journaled.
+    """
+    clock = _Clock()
+    with _Sandboxes(spec.allow_unsafe_code) as sandboxes:
+        model = _load_model(spec)
+        clock.mark("model")
+        workbench = Workbench(
+            mirror=spec.mirror,
+            chat_template=getattr(model, "apply_chat_template", None),
+            sandbox=sandboxes.get,
+        )
+        selection = _load_tasks(spec, workbench)
+        with Journal(spec.workspace / ".llmeval" / "journal.sqlite") as journal:
+            attempt = _Attempt(spec, model, selection, journal, clock, sandboxes)
+            return attempt.carry_out(progress)
+
+
+def _load_model(spec: RunSpec) -> Model | InformedModel:
+    if isinstance(spec.model, str):
+        return load_model(spec.model, spec.model_settings)
+    return spec.model
+
+
+def _load_tasks(spec: RunSpec, workbench: Workbench) -> Selection:
+    selection = Selection()
+    for task in spec.tasks:
+        if isinstance(task, str):
+            loaded = load_tasks([task], spec.options, workbench, spec.workspace)
+            selection.add(loaded.tasks, loaded.groups)
+        else:
+            selection.add([task], [])
+    return selection
+
+
+class _Clock:
+    """Seconds of the phases of a run."""
+
+    def __init__(self) -> None:
+        self.started = self._last = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def mark(self, phase: str) -> None:
+        now = time.monotonic()
+        self.seconds[phase] = round(now - self._last, 3)
+        self._last = now
+
+    def total(self) -> float:
+        return round(time.monotonic() - self.started, 3)
+
+
+class _Sandboxes:
+    """Starts the sandbox when the first task needs it and closes it with the run."""
+
+    def __init__(self, allow_unsafe: bool) -> None:
+        self._allow_unsafe = allow_unsafe
+        self._sandbox: Sandbox | None = None
+
+    def __enter__(self) -> _Sandboxes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._sandbox is not None:
+            self._sandbox.close()
+
+    def get(self) -> Sandbox:
+        if self._sandbox is None:
+            from llmeval.sandbox import Sandbox
+
+            self._sandbox = Sandbox(allow_unsafe=self._allow_unsafe)
+        return self._sandbox
+
+    @property
+    def tier(self) -> str | None:
+        return self._sandbox.tier if self._sandbox else None
+
+
+class _Attempt:
+    """One attempt at a run: its first, or one that continues after a kill."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        model: Model | InformedModel,
+        selection: Selection,
+        journal: Journal,
+        clock: _Clock,
+        sandboxes: _Sandboxes,
+    ) -> None:
+        self._spec = spec
+        self._model = model
+        self._selection = selection
+        self._journal = journal
+        self._clock = clock
+        self._sandboxes = sandboxes
+        self._data = {task.name: task.data() for task in selection.tasks}
+        self._asked = self._describe()
+        self._tallies = {task.name: Tally() for task in selection.tasks}
+        self._run, self._lock = self._resume_or_begin()
+        self._folder = spec.out / self._run.run_id
+
+    def _describe(self) -> dict[str, Any]:
+        """What was asked, without times: equal descriptions are the same run."""
+        return {
+            "model": {
+                "name": self._model.name,
+                "fingerprint": self._model.fingerprint,
+                **self._model.describe(),
+            },
+            "tasks": {
+                task.name: {
+                    "version": task.version,
+                    "num_fewshot": task.num_fewshot,
+                    **task.describe(),
+                    "data": self._data[task.name],
+                }
+                for task in self._selection.tasks
+            },
+            "options": {**asdict(self._spec.options), "max_errors": self._spec.max_errors},
+        }
+
+    def _resume_or_begin(self) -> tuple[JournaledRun, RunLock]:
+        out = str(self._spec.out.resolve())
+        key = fingerprint([self._asked, out, self._spec.window])
+        for run in self._journal.unfinished(key):
+            lock = RunLock(self._spec.workspace, run.run_id)
+            if lock.acquire():
+                return run, lock
+        run = self._journal.begin(key, _make_run_id(self._model.name))
+        lock = RunLock(self._spec.workspace, run.run_id)
+        lock.acquire()
+        return run, lock
+
+    def carry_out(self, progress: Progress | None) -> Run:
+        try:
+            self._write_manifest("interrupted")
+            self._writer = RecordWriter(self._folder)
+            self._clock.mark("startup")
+            usage = evaluate(
+                self._selection.tasks,
+                self._model,
+                journal=self._journal,
+                run=self._run,
+                sink=self._take,
+                progress=progress,
+                window=self._spec.window,
+            )
+            self._clock.mark("scoring")
+            self._finish(usage)
+        except KeyboardInterrupt:
+            self._keep_partial("interrupted")
+            raise Interrupted(
+                f"interrupted; the same command continues run {self._run.run_id}"
+            ) from None
+        except InvalidResult:
+            self._keep_partial("invalid")
+            raise
+        finally:
+            self._lock.release()
+        return load_run(self._folder)
+
+    def _take(self, results: Sequence[Evaluated]) -> None:
+        for result in results:
+            self._tallies[result.task.name].add(result.sample, result.scores)
+        self._writer.write([(r.task.name, r.sample, r.exchanges, r.scores) for r in results])
+
+    def _finish(self, usage: Usage) -> None:
+        status = "complete" if self._is_valid() else "invalid"
+        self._write_results(status, usage)
+        if status == "complete":
+            self._journal.finish(self._run)
+
+    def _is_valid(self) -> bool:
+        n = sum(tally.n for tally in self._tallies.values())
+        errored = sum(tally.errored for tally in self._tallies.values())
+        measured = any(m.items for tally in self._tallies.values() for m in tally.metrics.values())
+        return measured and errored <= self._spec.max_errors * n
+
+    def _keep_partial(self, status: str) -> None:
+        """Leave a readable record of the windows that are done."""
+        try:
+            self._write_results(status, Usage())
+        except (LlmevalError, AttributeError):
+            return  # the disk is full or nothing was begun: the manifest says "interrupted"
+
+    def _write_results(self, status: str, usage: Usage) -> None:
+        self._writer.close()
+        summary = self._summarize(status, usage)
+        manifest = self._write_manifest(status)
+        write_json(self._folder / "summary.json", summary)
+        write_json(self._folder / "results.json", to_lm_eval_results(summary, manifest))
+
+    def _summarize(self, status: str, usage: Usage) -> dict[str, Any]:
+        tasks, estimates = summarize_tasks(self._selection.tasks, self._tallies, self._data)
+        return {
+            "run_id": self._run.run_id,
+            "status": status,
+            "model": {"name": self._model.name, "fingerprint": self._model.fingerprint},
+            "tasks": tasks,
+            "groups": summarize_groups(self._selection.groups, tasks, estimates),
+            "usage": {
+                "requests": usage.requests,
+                "cached": usage.cached,
+                "prompt_tokens": usage.prompt_tokens,
+                "computed_tokens": self._journal.computed_tokens(self._run),
+                "completion_tokens": usage.completion_tokens,
+                "truncated": usage.truncated,
+                "usd": None,
+            },
+            "seconds": {
+                phase: self._clock.seconds.get(phase, 0.0)
+                for phase in ("startup", "model", "scoring")
+            }
+            | {"total": self._clock.total()},
+        }
+
+    def _write_manifest(self, status: str) -> dict[str, Any]:
+        started = datetime.datetime.fromtimestamp(self._run.started, datetime.UTC)
+        manifest = {
+            "run_id": self._run.run_id,
+            "status": status,
+            "started": started.isoformat(timespec="seconds"),
+            "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            **self._asked,
+            "groups": {g.name: list(g.members) for g in self._selection.groups},
+            "seeds": {"fewshot": self._spec.options.seed, "sampling": self._spec.options.seed},
+            "window": self._spec.window,
+            "sandbox": self._sandboxes.tier,
+            "environment": describe_environment(self._spec.workspace),
+        }
+        _make_folder(self._folder)
+        write_json(self._folder / "manifest.json", manifest)
+        return manifest
+
+
+def _make_folder(folder: Path) -> None:
+    from llmeval.runs.files import storage_errors
+
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _make_run_id(model_name: str) -> str:
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    words = "".join(c if c.isalnum() or c in "-." else "-" for c in model_name)
+    return f"{now}-{words.strip('-.')[-40:].strip('-.')}-{secrets.token_hex(2)}"
+
+
+__all__ = ["RunSpec", "StorageError", "execute", "find_workspace", "make_spec"]

@@ -1,0 +1,135 @@
+"""Bootstrap of the corpus metrics that lm-eval reports: f1, mcc, perplexity, median.
+
+Each is defined where scikit-learn defines it, 0 where scikit-learn warns and returns 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from llmeval.stats.bootstrap import Method, bootstrap, bootstrap_sums
+from llmeval.stats.intervals import Estimate, Floats
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments that every function here hands to the bootstrap."""
+
+    resamples: int
+    seed: int
+    clusters: ArrayLike | None
+    ci: Method
+
+
+def bootstrap_f1(
+    golds: Sequence[object] | ArrayLike,
+    preds: Sequence[object] | ArrayLike,
+    *,
+    average: Literal["binary", "macro"] = "binary",
+    positive: object = 1,
+    **options: Unpack[Options],
+) -> Estimate:
+    """Return F1 in [0, 1], as ``sklearn.metrics.f1_score``.
+
+    Args:
+        golds, preds: [n] labels.
+        average: ``binary`` for the F1 of the label `positive`; ``macro`` for the plain mean over
+            labels, of those that a resample contains.
+        positive: the label that binary F1 is about.
+    """
+    labels, gold, pred = _one_hot(golds, preds)
+    if average == "binary":
+        column = labels == np.asarray(positive)
+        gold, pred = gold[:, column].sum(1, keepdims=True), pred[:, column].sum(1, keepdims=True)
+    k = gold.shape[1]
+
+    def score(sums: Floats) -> Floats:
+        hits, actual, predicted = sums[:, :k], sums[:, k : 2 * k], sums[:, 2 * k :]
+        f1 = _ratio(2 * hits, actual + predicted)
+        present = (actual + predicted > 0).sum(axis=1)
+        return _ratio(f1.sum(axis=1), present)
+
+    return bootstrap_sums(score, np.hstack([gold * pred, gold, pred]), **options)
+
+
+def bootstrap_mcc(
+    golds: Sequence[object] | ArrayLike,
+    preds: Sequence[object] | ArrayLike,
+    **options: Unpack[Options],
+) -> Estimate:
+    """Return Matthews' correlation in [-1, 1], for two or more labels (Gorodkin's R_K, 2004)."""
+    _, gold, pred = _one_hot(golds, preds)
+    k = gold.shape[1]
+
+    def score(sums: Floats) -> Floats:
+        hits, actual, predicted = sums[:, 0], sums[:, 1 : k + 1], sums[:, k + 1 :]
+        n = actual.sum(axis=1)
+        covariance = hits * n - (actual * predicted).sum(axis=1)
+        gold_spread = n**2 - (actual**2).sum(axis=1)
+        pred_spread = n**2 - (predicted**2).sum(axis=1)
+        return _ratio(covariance, np.sqrt(gold_spread * pred_spread))
+
+    hits = (gold * pred).sum(axis=1, keepdims=True)
+    return bootstrap_sums(score, np.hstack([hits, gold, pred]), **options)
+
+
+def bootstrap_perplexity(
+    loglikelihoods: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    unit: Literal["perplexity", "bits"] = "perplexity",
+    **options: Unpack[Options],
+) -> Estimate:
+    """Return exp(-sum ll / sum w), or -sum ll / sum w / ln 2 in bits.
+
+    Args:
+        loglikelihoods: [n] in nats.
+        weights: [n] words or bytes of each document; 1 each where left out.
+        unit: ``perplexity`` (lm-eval's perplexity, word_perplexity, byte_perplexity) or ``bits``
+            (bits_per_byte).
+    """
+    lls = np.asarray(loglikelihoods, dtype=np.float64)
+    sizes = np.ones_like(lls) if weights is None else np.asarray(weights, dtype=np.float64)
+
+    def score(sums: Floats) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            nats = -sums[:, 0] / sums[:, 1]
+            return np.exp(nats) if unit == "perplexity" else nats / np.log(2)
+
+    return bootstrap_sums(score, np.column_stack([lls, sizes]), **options)
+
+
+def bootstrap_median(values: ArrayLike, **options: Unpack[Options]) -> Estimate:
+    """Return lm-eval's median: the value at position n // 2 of the sorted rows (the upper one)."""
+    rows = np.asarray(values, dtype=np.float64)
+
+    def score(counts: Floats, column: Floats) -> Floats:
+        order = np.argsort(column, kind="stable")
+        reached = np.cumsum(counts[:, order], axis=1)
+        middle = reached[:, -1:] // 2
+        picked: Floats = column[order][(reached > middle).argmax(axis=1)]
+        return picked
+
+    return bootstrap(score, [rows], **options)
+
+
+def _one_hot(
+    golds: Sequence[object] | ArrayLike, preds: Sequence[object] | ArrayLike
+) -> tuple[NDArray[np.generic], Floats, Floats]:
+    """Return the k labels that occur, and two [n, k] indicator matrices."""
+    actual, predicted = np.asarray(golds), np.asarray(preds)
+    if actual.shape != predicted.shape or actual.ndim != 1:
+        raise ValueError(f"golds and preds differ in shape: {actual.shape}, {predicted.shape}")
+    labels = np.unique(np.concatenate([actual, predicted]))
+    gold = (actual[:, None] == labels).astype(np.float64)
+    pred = (predicted[:, None] == labels).astype(np.float64)
+    return labels, gold, pred
+
+
+def _ratio(numerator: Floats, denominator: ArrayLike) -> Floats:
+    """Return numerator / denominator, 0 where the denominator is 0."""
+    bottom = np.broadcast_to(np.asarray(denominator, dtype=np.float64), numerator.shape)
+    return np.divide(numerator, bottom, out=np.zeros_like(numerator), where=bottom != 0)

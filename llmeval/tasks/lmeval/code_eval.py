@@ -1,0 +1,99 @@
+"""The project's sandbox in the place of Hugging Face's ``code_eval`` metric.
+
+lm-eval's humaneval and mbpp fetch ``code_eval`` from the hub and run a trial when they are imported.
+Ours needs no hub, executes in the sandbox, and gives the same ``(pass@k, details)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmeval.core import UsageError
+
+if TYPE_CHECKING:
+    from llmeval.sandbox import Sandbox, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class CodeContext:
+    """What surrounds a call of the metric: the sandbox, and the row that is scored."""
+
+    sandbox: Callable[[], Sandbox] | None
+    doc: Mapping[str, Any]
+
+
+_context: ContextVar[CodeContext] = ContextVar("code_context")
+
+
+@contextmanager
+def code_context(sandbox: Callable[[], Sandbox] | None, doc: Mapping[str, Any]) -> Iterator[None]:
+    """Set the sandbox and row for calls of :class:`CodeEval` within."""
+    token = _context.set(CodeContext(sandbox, doc))
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+class CodeEval:
+    """Has the shape of ``evaluate.load("code_eval")``."""
+
+    def compute(
+        self,
+        *,
+        references: Sequence[str],
+        predictions: Sequence[Sequence[str]],
+        k: Sequence[int] = (1, 10, 100),
+    ) -> tuple[dict[str, float], dict[int, list[tuple[int, dict[str, Any]]]]]:
+        """Execute every candidate of every problem; return unbiased pass@k and the verdicts."""
+        from llmeval.stats import pass_at_k
+
+        context = _context.get()
+        if context.sandbox is None:
+            raise UsageError("this task executes code, and no sandbox was given")
+        sandbox = context.sandbox()
+        counts: list[tuple[int, int]] = []
+        details: dict[int, list[tuple[int, dict[str, Any]]]] = {}
+        for number, (test, candidates) in enumerate(zip(references, predictions, strict=True)):
+            verdicts = [_check(sandbox, code, test, context.doc) for code in candidates]
+            counts.append((len(verdicts), sum(verdict.passed for verdict in verdicts)))
+            details[number] = [
+                (i, {"passed": verdict.passed, "result": verdict.reason or verdict.status})
+                for i, verdict in enumerate(verdicts)
+            ]
+        values = {
+            f"pass@{draws}": float(pass_at_k(*zip(*counts, strict=True), draws).mean())
+            for draws in k
+            if all(n >= draws for n, _ in counts)
+        }
+        return values, details
+
+
+def _check(sandbox: Sandbox, code: str, test: str, doc: Mapping[str, Any]) -> Verdict:
+    prompt, entry_point = doc.get("prompt"), doc.get("entry_point")
+    if isinstance(prompt, str) and isinstance(entry_point, str) and "def check(" in test:
+        completion = code.removeprefix(prompt)
+        given = prompt if completion != code else ""
+        return sandbox.check_function(given, completion, doc["test"], entry_point)
+    return sandbox.check_asserts(code, [test], setup=str(doc.get("test_setup_code") or ""))
+
+
+@contextmanager
+def replace_code_eval() -> Iterator[None]:
+    """Let ``evaluate.load("code_eval")`` give ours while task modules are imported."""
+    import evaluate
+
+    original = evaluate.load
+
+    def load(path: str, *args: Any, **kwargs: Any) -> Any:
+        return CodeEval() if path == "code_eval" else original(path, *args, **kwargs)
+
+    evaluate.load = load
+    try:
+        yield
+    finally:
+        evaluate.load = original

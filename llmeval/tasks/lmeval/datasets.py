@@ -1,0 +1,95 @@
+"""Where lm-eval's tasks get their rows: our data room in the place of ``load_dataset``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmeval.core import UsageError
+from llmeval.data import fingerprint_split, load_dataset
+
+# Names that `datasets` takes for builders of local files rather than for a data set.
+_BUILDERS = frozenset({"json", "csv", "parquet", "text", "arrow", "xml", "pandas", "webdataset"})
+
+
+class Source:
+    """Gives tasks their data and remembers what it gave."""
+
+    def __init__(self, mirror: Path | None) -> None:
+        self._mirror = mirror
+        self._absent: dict[str, str] = {}
+        self._fingerprints: dict[tuple[str, str | None, str], dict[str, Any]] = {}
+
+    def give(self, task: Any, dataset_kwargs: Mapping[str, Any] | None) -> None:
+        """Set ``task.dataset``: lm-eval's ``ConfigurableTask.download`` with our loader.
+
+        A split for few-shot examples that the data lack is taken out of the task's configuration:
+        lm-eval opens it even for 0-shot. :meth:`missing_fewshot_split` says so where it matters.
+        """
+        config = task.config
+        kwargs = {k: v for k, v in (dataset_kwargs or {}).items() if k != "trust_remote_code"}
+        if callable(config.custom_dataset):
+            task.dataset = config.custom_dataset(**(config.metadata or {}), **kwargs)
+        elif task.DATASET_PATH in _BUILDERS:
+            import datasets
+
+            task.dataset = datasets.load_dataset(task.DATASET_PATH, task.DATASET_NAME, **kwargs)
+        else:
+            task.dataset = load_dataset(
+                task.DATASET_PATH, task.DATASET_NAME, mirror=self._mirror, **kwargs
+            )
+        self._drop_absent_splits(task)
+
+    def _drop_absent_splits(self, task: Any) -> None:
+        config = task.config
+        have = set(task.dataset.keys())
+        evaluated = config.test_split or config.validation_split
+        if evaluated not in have:
+            raise UsageError(
+                f"the data set {task.DATASET_PATH} has no split {evaluated!r}, it has"
+                f" {', '.join(sorted(have)) or 'none'}",
+                where=str(config.task),
+                mend="add the split to the mirror, or leave --data out to use the hub",
+            )
+        for field in ("training_split", "validation_split"):
+            split = getattr(config, field)
+            if split is not None and split not in have:
+                setattr(config, field, None)
+                self._absent[str(config.task)] = split
+        if task.fewshot_cfg.split is not None and task.fewshot_cfg.split not in have:
+            self._absent[str(config.task)] = task.fewshot_cfg.split
+            task.fewshot_cfg.split = None
+
+    def missing_fewshot_split(self, task: Any) -> str | None:
+        """Say from where few-shot examples come when their own split is absent, else None."""
+        absent = self._absent.get(str(task.task_name))
+        if absent is None:
+            return None
+        return (
+            f"the data have no split {absent!r}, so few-shot examples come from"
+            f" {self._fewshot_split(task)!r} and the numbers are not lm-eval's"
+        )
+
+    @staticmethod
+    def _fewshot_split(task: Any) -> str | None:
+        config = task.config
+        split = task.fewshot_cfg.split or config.training_split
+        split = split or config.validation_split or config.test_split
+        return None if split is None else str(split)
+
+    def fingerprints(self, task: Any, *, with_fewshot: bool) -> list[dict[str, Any]]:
+        """Fingerprint the splits that a task reads: id, config, split, rows, digest."""
+        config = task.config
+        splits = [config.test_split or config.validation_split]
+        if with_fewshot and task.fewshot_cfg.samples is None:
+            splits.append(self._fewshot_split(task))
+        return [self._fingerprint(task, split) for split in dict.fromkeys(splits) if split]
+
+    def _fingerprint(self, task: Any, split: str) -> dict[str, Any]:
+        key = (str(task.DATASET_PATH), task.DATASET_NAME, split)
+        if key not in self._fingerprints:
+            self._fingerprints[key] = fingerprint_split(
+                task.dataset[split], id=key[0], config=key[1], split=split
+            )
+        return self._fingerprints[key]

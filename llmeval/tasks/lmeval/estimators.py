@@ -1,0 +1,155 @@
+"""From lm-eval's aggregations to an estimate: lm-eval's own value, our standard error and interval.
+
+lm-eval resamples 100,000 times in Python loops for everything but means; here the common ones have
+a closed form or a vectorised bootstrap in ``llmeval.stats``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from llmeval.core import Estimator
+from llmeval.stats import (
+    Estimate,
+    bootstrap_bleu,
+    bootstrap_chrf,
+    bootstrap_f1,
+    bootstrap_mcc,
+    bootstrap_median,
+    bootstrap_perplexity,
+    bootstrap_ter,
+    estimate_mean,
+)
+
+_RESAMPLES = 200
+
+Aggregate = Callable[[Sequence[Any]], float]
+Clusters = Sequence[str] | None
+
+
+def _mean(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    return estimate_mean([float(item) for item in items], clusters)
+
+
+def _perplexity(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    return bootstrap_perplexity([float(item) for item in items], clusters=clusters)
+
+
+def _weighted_perplexity(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    lls, weights = zip(*items, strict=True)
+    return bootstrap_perplexity(lls, weights, clusters=clusters)
+
+
+def _bits(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    lls, weights = zip(*items, strict=True)
+    return bootstrap_perplexity(lls, weights, unit="bits", clusters=clusters)
+
+
+def _f1(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    golds, preds = zip(*items, strict=True)
+    return bootstrap_f1(golds, preds, clusters=clusters)
+
+
+def _mcc(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    golds, preds = zip(*items, strict=True)
+    return bootstrap_mcc(golds, preds, clusters=clusters)
+
+
+def _median(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    return bootstrap_median([float(item) for item in items], clusters=clusters)
+
+
+def _brier(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    errors = []
+    for gold, probabilities in items:
+        errors.append(sum((p - (i == gold)) ** 2 for i, p in enumerate(probabilities)))
+    return estimate_mean(errors, clusters)
+
+
+def _sentences(items: Sequence[Any]) -> tuple[list[str], list[list[str]]]:
+    """Return predictions and references; lm-eval's items are ``(references, prediction)``."""
+    predictions, references = [], []
+    for reference, prediction in items:
+        predictions.append(_first(prediction))
+        references.append([reference] if isinstance(reference, str) else list(reference))
+    return predictions, references
+
+
+def _first(prediction: Any) -> str:
+    return prediction if isinstance(prediction, str) else str(prediction[0])
+
+
+def _bleu(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    return bootstrap_bleu(*_sentences(items), clusters=clusters)
+
+
+def _chrf(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    return bootstrap_chrf(*_sentences(items), clusters=clusters)
+
+
+def _chrfpp(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    return bootstrap_chrf(*_sentences(items), word_order=2, clusters=clusters)
+
+
+def _ter(items: Sequence[Any], clusters: Clusters) -> Estimate:
+    return bootstrap_ter(*_sentences(items), clusters=clusters)
+
+
+_BY_NAME: dict[str, Callable[[Sequence[Any], Clusters], Estimate]] = {
+    "mean": _mean,
+    "nanmean": _mean,
+    "perplexity": _perplexity,
+    "weighted_perplexity": _weighted_perplexity,
+    "bits_per_byte": _bits,
+    "f1_score": _f1,
+    "matthews_corrcoef": _mcc,
+    "median": _median,
+    "brier_score": _brier,
+    "bleu": _bleu,
+    "chrf": _chrf,
+    "chrfpp": _chrfpp,
+    "ter": _ter,
+}
+
+
+def estimator(aggregate: Aggregate) -> Estimator:
+    """Return the estimator of an lm-eval aggregation: its value, our uncertainty.
+
+    A task's own aggregation function is a Python function of which nothing is known: it is
+    resampled in a plain loop, so with few resamples.
+    """
+    ours = _BY_NAME.get(getattr(aggregate, "__name__", "")) if _is_stock(aggregate) else None
+
+    def estimate(items: Sequence[Any], clusters: Clusters) -> Estimate:
+        if not items:
+            return estimate_mean([], None)
+        value = float(aggregate(items))
+        bound = ours(items, clusters) if ours else _resample(aggregate, items, clusters)
+        return replace(bound, value=value)
+
+    return estimate
+
+
+def _resample(aggregate: Aggregate, items: Sequence[Any], clusters: Clusters) -> Estimate:
+    """Bootstrap an unknown aggregation: whole clusters, percentile interval."""
+    units: dict[Any, list[Any]] = {}
+    for number, item in enumerate(items):
+        units.setdefault(clusters[number] if clusters else number, []).append(item)
+    groups = list(units.values())
+    count = len(groups) if clusters else None
+    method = f"bootstrap, percentile, {_RESAMPLES} resamples"
+    if len(groups) < 2:
+        return Estimate(None, None, None, len(items), "none: fewer than two units", count)
+    rng = np.random.default_rng(0)
+    draws = rng.integers(len(groups), size=(_RESAMPLES, len(groups)))
+    values = [float(aggregate([x for i in draw for x in groups[i]])) for draw in draws]
+    low, high = (float(q) for q in np.quantile(values, [0.025, 0.975]))
+    return Estimate(None, float(np.std(values, ddof=1)), (low, high), len(items), method, count)
+
+
+def _is_stock(aggregate: Aggregate) -> bool:
+    return getattr(aggregate, "__module__", "") == "lm_eval.api.metrics"

@@ -1,0 +1,165 @@
+"""From a name to tasks: the workspace's YAML first, then what is built in, then lm-eval."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from llmeval.core import Task, TaskGroup, UsageError
+from llmeval.tasks.native import Header, Suite, load_native, scan
+from llmeval.tasks.options import TaskOptions, Workbench
+
+
+@dataclass(slots=True)
+class Selection:
+    """The tasks of a run, each once, and the groups with metrics of their own."""
+
+    tasks: list[Task] = field(default_factory=list)
+    groups: list[TaskGroup] = field(default_factory=list)
+
+    def add(self, tasks: Iterable[Task], groups: Iterable[TaskGroup]) -> None:
+        """Add what is not there yet."""
+        names = {task.name for task in self.tasks}
+        self.tasks += [task for task in tasks if task.name not in names]
+        known = {group.name for group in self.groups}
+        self.groups += [group for group in groups if group.name not in known]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One line of ``llmeval tasks ls``."""
+
+    name: str
+    kind: str
+    source: str
+    description: str
+
+
+def builtin_tasks_dir() -> Path:
+    """Return the folder of the tasks that come with llmeval: in the wheel, or in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    shipped = package / "workspace" / "tasks"
+    return shipped if shipped.is_dir() else package.parent / "tasks"
+
+
+def task_folders(workspace: Path) -> list[tuple[str, Path]]:
+    """Return the folders of task YAML in the order in which they are searched."""
+    folders = [("workspace", workspace / "tasks"), ("built-in", builtin_tasks_dir())]
+    different = folders[0][1].resolve() != folders[1][1].resolve()
+    return [f for f in (folders if different else folders[1:]) if f[1].is_dir()]
+
+
+def load_tasks(
+    names: Sequence[str], options: TaskOptions, workbench: Workbench, workspace: Path
+) -> Selection:
+    """Build the tasks behind names of tasks, suites, groups, tags, or paths of YAML files.
+
+    Raises:
+        UsageError: an unknown name (with the nearest ones), a malformed file, missing data.
+    """
+    native = native_headers(workspace)
+    selection = Selection()
+    for name in names:
+        _load_one(name, options, workbench, native, selection)
+    return selection
+
+
+def native_headers(workspace: Path) -> dict[str, Header]:
+    """Return the native tasks and suites by name; the workspace's hide built-in ones."""
+    headers: dict[str, Header] = {}
+    for _, folder in reversed(task_folders(workspace)):
+        headers.update({header.name: header for header in scan(folder)})
+    return headers
+
+
+def _load_one(
+    name: str,
+    options: TaskOptions,
+    workbench: Workbench,
+    native: dict[str, Header],
+    selection: Selection,
+) -> None:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else None
+    if path is None and name in native:
+        path = native[name].path
+    if path is None:
+        selection.add(*_load_from_lm_eval(name, options, workbench, native))
+        return
+    loaded = load_native(path, options, workbench)
+    if not isinstance(loaded, Suite):
+        selection.add([loaded], [])
+        return
+    for member in loaded.members:
+        _load_one(member.task, _merge(options, member.options), workbench, native, selection)
+
+
+def _merge(options: TaskOptions, own: dict[str, object]) -> TaskOptions:
+    """A suite's setting holds where the command line gives none."""
+    unset = TaskOptions()
+    changes = {k: v for k, v in own.items() if getattr(options, k) == getattr(unset, k)}
+    return replace(options, **changes)  # type: ignore[arg-type]
+
+
+def _load_from_lm_eval(
+    name: str, options: TaskOptions, workbench: Workbench, native: dict[str, Header]
+) -> tuple[Sequence[Task], Sequence[TaskGroup]]:
+    from llmeval.tasks.lmeval.index import load_index, tasks_root
+
+    index = load_index()
+    if name not in index:
+        raise _unknown(name, [*native, *index])
+    from llmeval.tasks.lmeval.adapter import build_tasks
+
+    return build_tasks(name, index, tasks_root(), options, workbench)
+
+
+def _unknown(name: str, known: Sequence[str]) -> UsageError:
+    near = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
+    return UsageError(
+        f"unknown task {name!r}",
+        mend=f"did you mean {', '.join(near)}?" if near else "see `llmeval tasks ls`",
+    )
+
+
+def list_tasks(workspace: Path) -> list[Listing]:
+    """Return everything that a run can name: native tasks and suites, then lm-eval's."""
+    from llmeval.tasks.lmeval.index import load_index
+
+    rows: dict[str, Listing] = {}
+    for source, folder in task_folders(workspace):
+        for header in scan(folder):
+            row = Listing(header.name, header.type, source, header.description)
+            rows.setdefault(header.name, row)
+    for entry in load_index().values():
+        about = " ".join(filter(None, (entry.output_type, entry.dataset)))
+        about = about or (f"{len(entry.tags)} tasks" if entry.tags else "")
+        kind = "task" if entry.kind == "py_task" else entry.kind
+        rows.setdefault(entry.name, Listing(entry.name, kind, "lm-eval", about))
+    return list(rows.values())
+
+
+def show_task(name: str, workspace: Path) -> str:
+    """Return a task's configuration as YAML text: the native file, or lm-eval's with its includes.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    import yaml
+
+    from llmeval.tasks.lmeval.index import load_index, tasks_root
+
+    native = native_headers(workspace)
+    if name in native:
+        return native[name].path.read_text(encoding="utf-8")
+    index = load_index()
+    if name not in index:
+        raise _unknown(name, [*native, *index])
+    entry = index[name]
+    if entry.path is None:
+        return yaml.safe_dump({"tag": name, "tasks": list(entry.tags)}, sort_keys=False)
+    from llmeval.tasks.lmeval.adapter import read_config
+
+    config = read_config(tasks_root() / entry.path)
+    return f"# lm-eval: {entry.path}\n{yaml.safe_dump(config, sort_keys=False, allow_unicode=True)}"
