@@ -19,5 +19,6 @@ def main(argv: Sequence[str]) -> int:
     rows = list_models()
     width = max(len(row.spec) for row in rows)
     for row in rows:
-        print(f"{row.spec.ljust(width)}  {row.about}")
+        note = "" if row.ready else f" ({row.mend})"
+        print(f"{row.spec.ljust(width)}  {row.about}{note}")
     return 0

@@ -41,11 +41,13 @@ class Sampling:
     def canonical(self) -> dict[str, Any]:
         """The fields that change the answer: a greedy draw has no seed, no defaults are written."""
         skip = {"temperature", "top_p", "top_k", "seed"} if self.greedy else set()
-        return {
+        given = {
             f.name: value
             for f in fields(self)
             if f.name not in skip and (value := getattr(self, f.name)) not in (None, ())
         }
+        # A YAML file's 1 and 1.0 are equal, so they are the same question.
+        return given | {k: float(given[k]) for k in ("temperature", "top_p") if k in given}
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,8 +228,7 @@ def _configs(name: str, is_local: bool, revision: str | None) -> list[str | None
     if not is_local:
         return list(config_names(name, revision))
     path = Path(name).expanduser()
-    configs = open_folder(path).configs if path.is_dir() else {}
-    return [*sorted(configs)] or [None]
+    return [*open_folder(path).configs] if path.is_dir() else [None]
 
 
 def _store(splits: Splits, mirror: Path, hub_id: str, config: str) -> list[ListedSplit]:
@@ -262,8 +261,9 @@ def _check_free(folder: Path, config: str, split: str, target: Path) -> None:
     """Refuse to put a second set of files beside those that hold a split already."""
     if not folder.is_dir():
         return
-    there = open_folder(folder).configs.get(config, {}).get(split, (target,))
-    if there != (target,):
+    known = open_folder(folder)
+    there = known.splits(config).get(split) if config in known.configs else None
+    if there and there != (target,):
         raise UsageError(
             f"the split {split!r} of config {config!r} is there already, as {there[0].name}",
             where=str(folder),
@@ -329,8 +329,9 @@ def _storage_error(error: OSError, target: Path) -> StorageError:
 
 
 def _splits_of(folder: Path) -> Iterator[tuple[str, str, Files]]:
-    for config, splits in sorted(open_folder(folder).configs.items()):
-        for split, files in splits.items():
+    known = open_folder(folder)
+    for config in known.configs:
+        for split, files in known.splits(config).items():
             yield config, split, files
 
 
@@ -358,7 +359,7 @@ def _all_splits(
 ) -> dict[tuple[str, str], Callable[[], datasets.Dataset]]:
     """Return how to open each split, by config and split; a single file's config is ``default``."""
     path = Path(name).expanduser()
-    configs = sorted(open_folder(path).configs) if path.is_dir() and not config else [config]
+    configs = [*open_folder(path).configs] if path.is_dir() and not config else [config]
     opened: dict[tuple[str, str], Callable[[], datasets.Dataset]] = {}
     for one in configs:
         splits = load_dataset(str(path) if path.exists() else name, one)

@@ -39,7 +39,7 @@ def read_table(paths: Sequence[Path]) -> pa.Table:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise UsageError(
-            f"its shards have columns that do not fit together: {_first_line(error)}",
+            f"its shards have columns that do not fit together: {first_line(error)}",
             where=str(paths[0].parent),
         ) from error
 
@@ -55,6 +55,12 @@ def count_rows(path: Path) -> int | None:
         return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError):
         return None
+
+
+def first_line(error: BaseException) -> str:
+    """Return what another library's error says, cut to one line for ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def _read_one(path: Path) -> pa.Table:
@@ -77,7 +83,7 @@ def _read_one(path: Path) -> pa.Table:
             f"not UTF-8 at byte {error.start}", where=str(path), mend="save it as UTF-8"
         ) from error
     except OSError as error:
-        reason = error.strerror or _first_line(error)
+        reason = error.strerror or first_line(error)
         raise UsageError(f"cannot be read: {reason}", where=str(path)) from error
 
 
@@ -92,7 +98,7 @@ def _read_parquet(path: Path) -> pa.Table:
         return pq.read_table(path, memory_map=True, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise UsageError(
-            f"the parquet file is corrupt: {_first_line(error)}",
+            f"the parquet file is corrupt: {first_line(error)}",
             where=str(path),
             mend="replace it, or fetch it again with `llmeval data add`",
         ) from error
@@ -187,13 +193,8 @@ def _table(columns: dict[str, list[Any]], path: Path) -> pa.Table:
             arrays[name] = pa.array(values)
         except (pa.ArrowException, OverflowError) as error:
             raise UsageError(
-                f"column {name!r} mixes types: {_first_line(error)}",
+                f"column {name!r} mixes types: {first_line(error)}",
                 where=str(path),
                 mend="give every row the same type there",
             ) from error
     return pa.table(arrays)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from llmeval.core.errors import UsageError
+from llmeval.data.files import first_line
 
 if TYPE_CHECKING:
     import datasets
@@ -166,7 +167,5 @@ def _unreachable(hub_id: str, config: str | None, obstacle: str) -> UsageError:
 
 
 def _refused(hub_id: str, config: str | None, error: BaseException) -> UsageError:
-    lines = str(error).strip().splitlines()
-    reason = lines[0].rstrip(".") if lines else type(error).__name__
     wanted = hub_id + (f", config {config}" if config else "")
-    return UsageError(f"the data set could not be loaded: {reason}", where=wanted)
+    return UsageError(f"the data set could not be loaded: {first_line(error)}", where=wanted)

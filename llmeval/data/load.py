@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmeval.core.errors import UsageError
-from llmeval.data.files import SUFFIXES, read_table
+from llmeval.core.hashes import canonical_json, digest
+from llmeval.data.files import SUFFIXES, first_line, read_table
 from llmeval.data.fingerprint import DataFingerprint, fingerprint
 from llmeval.data.hub import load_from_hub
 from llmeval.data.mirror import (
     Files,
     choose_config,
+    declared_files,
     has_dataset,
+    list_ids,
     mirror_dir,
     missing_split,
+    nearest,
     open_folder,
     resolve,
     split_of,
@@ -97,7 +101,8 @@ def load_dataset(
         config: None for the only or default one.
         mirror: the folder of ``--data``.
         revision: branch, tag or commit on the hub; a mirror holds one version only.
-        data_files: a file, a list, or a mapping from split to either.
+        data_files: files or patterns: one, a list, or a mapping from split to either; below the
+            mirror's folder of the data set, or on the hub.
         options: further arguments for ``datasets.load_dataset``, for the hub alone.
 
     Raises:
@@ -109,6 +114,9 @@ def load_dataset(
         return _load_path(Path(name).expanduser(), name, config)
     folder = mirror_dir(mirror)
     if folder is not None and has_dataset(folder, name):
+        if data_files is not None:
+            files = declared_files(folder / name, {"data_files": data_files, **options})
+            return Splits(name, config, "mirror", files)
         chosen, files = resolve(name, config, mirror=folder)
         return Splits(name, chosen, "mirror", files)
     if Path(name).is_dir():
@@ -120,8 +128,9 @@ def load_dataset(
     except UsageError as error:
         if folder is None:
             raise
+        hint = nearest(name, list_ids(folder))
         raise UsageError(
-            f"{error.what}; nor is it in the mirror {folder}", mend=error.mend
+            f"{error.what}; nor is it in the mirror {folder}{hint}", mend=error.mend
         ) from error
     return Splits(name, config, "hub", {}, dict(loaded))
 
@@ -149,9 +158,19 @@ def open_files(paths: Files, split: str) -> datasets.Dataset:
     import datasets  # after reading: a corrupt file should not cost this import
 
     try:
-        return datasets.Dataset(table, split=datasets.NamedSplit(split))
+        return datasets.Dataset(
+            table, split=datasets.NamedSplit(split), fingerprint=_identity(paths)
+        )
     except (ValueError, TypeError) as error:
-        raise UsageError(f"its features do not fit: {error}", where=str(paths[0])) from error
+        raise UsageError(
+            f"its features do not fit: {first_line(error)}", where=str(paths[0])
+        ) from error
+
+
+def _identity(paths: Files) -> str:
+    """Name these versions of the files for `datasets`, which would pickle the table to get one."""
+    stats = [(str(path.resolve()), path.stat()) for path in paths]
+    return digest(canonical_json([(name, s.st_size, s.st_mtime_ns) for name, s in stats]), size=8)
 
 
 def _is_path(name: str) -> bool:

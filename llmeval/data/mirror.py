@@ -3,7 +3,8 @@
     DIR/<org>/<name>/<config>/<split>.parquet         also .jsonl, .ndjson, .json, .csv
     DIR/<org>/<name>/<config>/<split>-00000-of-00002.parquet
     DIR/<org>/<name>/<config>/<split>/0000.parquet    the hub's own parquet export
-    DIR/<org>/<name>/<split>.parquet                  the config is then called "default"
+    DIR/<org>/<name>/<split>.parquet                  the config is then called "default",
+    DIR/<org>/<name>/data/<split>.parquet             and so it is where "data" is all there is
 
 A README.md whose YAML head declares ``configs:`` with ``data_files:``, as on the hub, is honoured.
 """
@@ -15,6 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from llmeval.data.files import SUFFIXES
 
 DEFAULT_CONFIG = "default"
 ENVIRONMENT_VARIABLE = "LLMEVAL_DATA"
+HUB_FOLDER = "data"  # where repositories of one config keep their files, by the hub's custom
 RECORD = "fingerprints.json"  # JSON among the data, but no data; see catalog.py
 
 Files = tuple[Path, ...]
@@ -48,11 +51,33 @@ _SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class DataFolder:
-    """One data set on disk: its configs, their splits, and which config is meant by none."""
+    """One data set on disk.
+
+    Attributes:
+        path: its folder.
+        configs: the configs' names, sorted.
+        default: which config is meant where none is named; None where that is open.
+        declared: the README's entries, by config.
+    """
 
     path: Path
-    configs: Mapping[str, SplitFiles]
+    configs: list[str]
     default: str | None
+    declared: Mapping[str, Mapping[str, Any]]
+
+    def splits(self, config: str) -> SplitFiles:
+        """Return the files of each split of one of `configs`.
+
+        Raises:
+            UsageError: files that the README names are not there, or a split's files are ambiguous
+                or incomplete.
+        """
+        if config in self.declared:
+            return declared_files(self.path, self.declared[config])
+        places = [self.path / config]
+        if config == DEFAULT_CONFIG:
+            places += [self.path, self.path / HUB_FOLDER]
+        return next((found for place in places if (found := _splits_in(place))), {})
 
 
 class MissingSplit(UsageError, KeyError):
@@ -112,7 +137,7 @@ def resolve(hub_id: str, config: str | None = None, *, mirror: Path) -> tuple[st
     """
     if not has_dataset(mirror, check_id(hub_id)):
         raise UsageError(
-            f"no data set {hub_id!r}{_nearest(hub_id, list_ids(mirror))}",
+            f"no data set {hub_id!r}{nearest(hub_id, list_ids(mirror))}",
             where=str(mirror),
             mend=f"`llmeval data add {hub_id}` fetches it from the hub",
         )
@@ -125,8 +150,7 @@ def choose_config(folder: DataFolder, config: str | None, name: str) -> tuple[st
     Raises:
         UsageError: there is none of that name, or several and no default.
     """
-    known = sorted(folder.configs)
-    if not known:
+    if not folder.configs:
         raise UsageError(
             f"{name} holds no data files",
             where=str(folder.path),
@@ -135,16 +159,17 @@ def choose_config(folder: DataFolder, config: str | None, name: str) -> tuple[st
     if config is None:
         if folder.default is None:
             raise UsageError(
-                f"{name} has several configs: {', '.join(known)}", mend="name one of them"
+                f"{name} has several configs: {_some(folder.configs)}", mend="name one of them"
             )
         config = folder.default
     if config not in folder.configs:
         raise UsageError(
-            f"{name} has no config {config!r}{_nearest(config, known)}; it has {', '.join(known)}",
+            f"{name} has no config {config!r}{nearest(config, folder.configs)}; "
+            f"it has {_some(folder.configs)}",
             where=str(folder.path),
             mend="`llmeval data add` fetches further configs",
         )
-    return config, folder.configs[config]
+    return config, folder.splits(config)
 
 
 def missing_split(split: str, known: Iterable[str], name: str) -> MissingSplit:
@@ -156,24 +181,43 @@ def open_folder(path: Path) -> DataFolder:
     """Return the configs of one data set's folder: those its README declares, then its subfolders.
 
     Raises:
-        UsageError: the README's head is not YAML or names files that do not exist, or a split's
-            files are ambiguous or incomplete.
+        UsageError: the README's head is not YAML.
     """
-    declared = _declared_configs(path)
-    configs: dict[str, SplitFiles] = {
-        str(entry["config_name"]): _declared_files(path, entry) for entry in declared
-    }
-    for folder in _folders(path):
-        if folder.name not in configs and (splits := _splits_in(folder)):
-            configs[folder.name] = splits
-    if not declared and DEFAULT_CONFIG not in configs and (splits := _splits_in(path)):
-        configs[DEFAULT_CONFIG] = splits
-    marked = [str(entry["config_name"]) for entry in declared if entry.get("default")]
-    if not marked and DEFAULT_CONFIG in configs:
-        marked = [DEFAULT_CONFIG]
-    if not marked and len(configs) == 1:
-        marked = list(configs)
-    return DataFolder(path, configs, marked[0] if marked else None)
+    declared = {str(entry["config_name"]): entry for entry in _declared_configs(path)}
+    configs = {*declared, *(f.name for f in _folders(path) if _has_splits(f))}
+    if not declared and configs == {HUB_FOLDER}:
+        configs = {DEFAULT_CONFIG}
+    elif not declared and _data_files(path):
+        configs.add(DEFAULT_CONFIG)
+    marked = [name for name, entry in declared.items() if entry.get("default")]
+    if not marked and (DEFAULT_CONFIG in configs or len(configs) == 1):
+        marked = [DEFAULT_CONFIG] if DEFAULT_CONFIG in configs else list(configs)
+    return DataFolder(path, sorted(configs), marked[0] if marked else None, declared)
+
+
+def declared_files(path: Path, entry: Mapping[str, Any]) -> SplitFiles:
+    """Return the files of a ``configs:`` entry; without a split, by what their names tell.
+
+    Args:
+        path: the data set's folder, which ``data_files`` and ``data_dir`` are relative to.
+        entry: ``data_files`` as a pattern, a list of patterns or of ``{split, path}``, or a mapping
+            from split to patterns; optionally ``data_dir``.
+
+    Raises:
+        UsageError: a pattern fits no file, or leads out of the folder.
+    """
+    base = path / str(entry.get("data_dir") or "")
+    data_files = entry["data_files"]
+    if isinstance(data_files, Mapping):
+        data_files = [{"split": split, "path": given} for split, given in data_files.items()]
+    splits: dict[str, list[Path]] = {}
+    for item in data_files if isinstance(data_files, list) else [data_files]:
+        given = item.get("path") if isinstance(item, Mapping) else item
+        for pattern in given if isinstance(given, list) else [given]:
+            for file in _matching(base, str(pattern), path / "README.md"):
+                named = item.get("split") if isinstance(item, Mapping) else None
+                splits.setdefault(str(named or split_of(file.stem)), []).append(file)
+    return {split: tuple(dict.fromkeys(files)) for split, files in splits.items()}
 
 
 def split_of(stem: str) -> str:
@@ -184,6 +228,16 @@ def split_of(stem: str) -> str:
     """
     words = re.split(r"[^a-z]+", stem.lower())
     return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), "train")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ", nearest: a, b" with the names most like this one, or nothing."""
+    # A hub id is known by its last part too: people forget or misremember the organisation.
+    spellings = {part.lower(): full for full in known for part in (full.split("/")[-1], full)}
+    wanted = (name.lower(), name.lower().split("/")[-1])
+    close = [found for one in wanted for found in get_close_matches(one, spellings, n=3)]
+    names = list(dict.fromkeys(spellings[found] for found in close))[:3]
+    return f", nearest: {', '.join(names)}" if names else ""
 
 
 def _folders(path: Path) -> list[Path]:
@@ -206,8 +260,14 @@ def _is_dataset(path: Path) -> bool:
     return any((path / name).exists() for name in ("README.md", RECORD)) or bool(_data_files(path))
 
 
+def _has_splits(folder: Path) -> bool:
+    return bool(_data_files(folder)) or any(_numbered(sub) for sub in _folders(folder))
+
+
 def _splits_in(folder: Path) -> SplitFiles:
     """Return the splits of one config's folder, by file name or by subfolder."""
+    if not folder.is_dir():
+        return {}
     plain: dict[str, list[Path]] = {}
     shards: dict[str, list[Path]] = {}
     for path in _data_files(folder):
@@ -247,16 +307,8 @@ def _declared_configs(path: Path) -> list[dict[str, Any]]:
     readme = path / "README.md"
     if not readme.is_file():
         return []
-    text = readme.read_text(encoding="utf-8", errors="replace")
-    head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", text, re.DOTALL)
-    if head is None:
-        return []
-    try:
-        card = yaml.load(head[1], getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 2}" if mark else ""  # the head starts on line 2
-        raise UsageError("the YAML head is malformed", where=f"{readme}{line}") from error
+    stat = readme.stat()
+    card = _yaml_head(readme, stat.st_mtime_ns, stat.st_size)
     entries = card.get("configs") if isinstance(card, dict) else None
     if not isinstance(entries, list):
         return []
@@ -267,20 +319,19 @@ def _declared_configs(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _declared_files(path: Path, entry: Mapping[str, Any]) -> SplitFiles:
-    """Return one entry's files; patterns without a split are sorted by their file names."""
-    base = path / str(entry.get("data_dir") or "")
-    data_files = entry["data_files"]
-    if isinstance(data_files, Mapping):
-        data_files = [{"split": split, "path": given} for split, given in data_files.items()]
-    splits: dict[str, list[Path]] = {}
-    for item in data_files if isinstance(data_files, list) else [data_files]:
-        given = item.get("path") if isinstance(item, Mapping) else item
-        for pattern in given if isinstance(given, list) else [given]:
-            for file in _matching(base, str(pattern), path / "README.md"):
-                named = item.get("split") if isinstance(item, Mapping) else None
-                splits.setdefault(str(named or split_of(file.stem)), []).append(file)
-    return {split: tuple(dict.fromkeys(files)) for split, files in splits.items()}
+@lru_cache(maxsize=64)
+def _yaml_head(readme: Path, mtime_ns: int, size: int) -> Any:
+    """Return the parsed head of one version of a README: a task group opens the same one often."""
+    text = readme.read_text(encoding="utf-8", errors="replace")
+    head = re.match(r"---\s*\n(.*?)\n---\s*(\n|$)", text, re.DOTALL)
+    if head is None:
+        return None
+    try:
+        return yaml.load(head[1], getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 2}" if mark else ""  # the head starts on line 2
+        raise UsageError("the YAML head is malformed", where=f"{readme}{line}") from error
 
 
 def _matching(base: Path, pattern: str, readme: Path) -> list[Path]:
@@ -296,11 +347,6 @@ def _matching(base: Path, pattern: str, readme: Path) -> list[Path]:
     return found
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """Return ", nearest: a, b", or nothing."""
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    by_lower |= {full.split("/")[-1]: full for full in list(by_lower) if "/" in full}
-    close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
-    close += get_close_matches(name.lower().split("/")[-1], by_lower, n=3, cutoff=0.7)
-    names = list(dict.fromkeys(by_lower.get(by_lower[c], by_lower[c]) for c in close))[:3]
-    return f", nearest: {', '.join(names)}" if names else ""
+def _some(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

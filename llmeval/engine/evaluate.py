@@ -12,7 +12,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmeval.core import (
@@ -27,7 +27,7 @@ from llmeval.core import (
     Task,
     Unscorable,
 )
-from llmeval.engine.gather import Gather, NoAnswer, Usage
+from llmeval.engine.gather import Gather, NoAnswer, Usage, require_answers
 from llmeval.engine.journal import Journal, JournaledRun
 from llmeval.engine.progress import Progress, Silent
 
@@ -90,7 +90,7 @@ async def _evaluate_gathered(
         try:
             scores = await _score(task, sample, gather.asker(number, exchanges))
         finally:
-            gather.sample_done()
+            gather.sample_done(number)
         progress.advance(task.name)
         return Evaluated(task, sample, exchanges, scores)
 
@@ -157,6 +157,7 @@ def _informed_ask(
     async def ask(requests: Sequence[Request]) -> list[Response]:
         responses = list(model.answer_sample(task.name, sample, requests))
         exchanges.extend(zip(requests, responses, strict=True))
+        require_answers(responses)
         return responses
 
     return ask
@@ -165,7 +166,7 @@ def _informed_ask(
 async def _score(task: Task, sample: Sample, ask: Ask) -> list[Score]:
     """Evaluate one sample; whatever goes wrong becomes a status, never a number."""
     try:
-        scores = await task.evaluate(sample, ask)
+        scores = [_honest(score) for score in await task.evaluate(sample, ask)]
     except LlmevalError:
         raise
     except Unscorable as verdict:
@@ -176,19 +177,20 @@ async def _score(task: Task, sample: Sample, ask: Ask) -> list[Score]:
         reason = f"{type(error).__name__}: {error}"
         log.warning("%s, sample %s: %s", task.name, sample.id, reason, exc_info=error)
         return [Score(m, status="errored", reason=reason) for m in task.metrics]
-    return _complete(task, [_honest(score) for score in scores])
+    return _complete(task, scores)
 
 
 def _honest(score: Score) -> Score:
-    """Refuse a value that is no number."""
-    if score.status == "scored" and score.value is not None and not math.isfinite(score.value):
-        return Score(
-            score.metric,
-            status="unscored",
-            reason=f"the value is {score.value}, not a number",
-            extracted=score.extracted,
-        )
-    return score
+    """Refuse a value that is no number; make a NumPy number or a truth value a plain float."""
+    if score.status != "scored" or (score.value is None and score.item is not None):
+        return score
+    if score.value is None:
+        reason = "the task reported no value"
+    elif math.isfinite(score.value):
+        return replace(score, value=float(score.value))
+    else:
+        reason = f"the value is {score.value}, not a number"
+    return replace(score, value=None, item=None, status="unscored", reason=reason)
 
 
 def _complete(task: Task, scores: list[Score]) -> list[Score]:

@@ -12,7 +12,8 @@ the same questions together as an unbroken one, and its numbers are equal to the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -33,6 +34,13 @@ _FAILURES_IN_A_ROW = 20
 
 class NoAnswer(Exception):
     """A question of this sample got no answer; the text is the reason."""
+
+
+def require_answers(responses: Sequence[Response]) -> None:
+    """Raise for a question without an answer: a task only ever sees answers."""
+    for response in responses:
+        if isinstance(response, Failure):
+            raise NoAnswer(response.reason)
 
 
 @dataclass(slots=True)
@@ -58,6 +66,7 @@ class Usage:
 class _Waiting:
     """One ask of one sample."""
 
+    requests: Sequence[Request]
     keys: list[Key]
     missing: set[Key]
     future: asyncio.Future[list[Response]]
@@ -71,7 +80,6 @@ class _Window:
     unfinished: int = 0
     outstanding: dict[int, int] = field(default_factory=dict)
     pending: list[_Waiting] = field(default_factory=list)
-    questions: dict[Key, Request] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -103,9 +111,7 @@ class Gather:
         async def ask(requests: Sequence[Request]) -> list[Response]:
             responses = await self._park(sample, requests)
             exchanges.extend(zip(requests, responses, strict=True))
-            for response in responses:
-                if isinstance(response, Failure):
-                    raise NoAnswer(response.reason)
+            require_answers(responses)
             return responses
 
         return ask
@@ -115,21 +121,34 @@ class Gather:
             return []
         window = self._window
         keys = [self._keyring.key(request) for request in requests]
-        window.questions.update(zip(keys, requests, strict=True))
         future: asyncio.Future[list[Response]] = asyncio.get_running_loop().create_future()
-        window.pending.append(_Waiting(keys, set(keys), future, sample))
+        window.pending.append(_Waiting(list(requests), keys, set(keys), future, sample))
         window.outstanding[sample] = window.outstanding.get(sample, 0) + 1
         window.changed.set()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.cancelled():  # the sample gave up waiting, e.g. in `asyncio.wait_for`
+                self._unpark(window, sample)
+                window.changed.set()
+            raise
 
     def open_window(self, samples: int) -> None:
         """Start a window of so many samples."""
         self._window = _Window(unfinished=samples)
 
-    def sample_done(self) -> None:
-        """Note that a sample of the window needs no more answers."""
-        self._window.unfinished -= 1
-        self._window.changed.set()
+    def sample_done(self, sample: int) -> None:
+        """Note that a sample of the window needs no more answers.
+
+        It may leave asks behind: where one of its concurrent asks failed, or ran out of time.
+        """
+        window = self._window
+        window.unfinished -= 1
+        window.outstanding.pop(sample, None)
+        for ask in window.pending:
+            if ask.sample == sample:
+                ask.future.cancel()
+        window.changed.set()
 
     async def answer_window(self) -> None:
         """Answer until every sample of the window is done."""
@@ -142,8 +161,10 @@ class Gather:
             window.changed.clear()
 
     async def _flush(self, window: _Window) -> None:
-        asks, window.pending = window.pending, []
-        questions, window.questions = window.questions, {}
+        # By sample, not by who asked first: the order then depends on no timing.
+        waited_for = [ask for ask in window.pending if not ask.future.done()]
+        asks, window.pending = sorted(waited_for, key=lambda ask: ask.sample), []
+        questions = {k: r for ask in asks for k, r in zip(ask.keys, ask.requests, strict=True)}
         waiting: dict[Key, list[_Waiting]] = {}
         for ask in asks:
             for key in ask.missing:
@@ -153,11 +174,10 @@ class Gather:
         planned, ready = self._divide(questions, known)
         self._count_asked(asks, known)
         self._resolve(window, ready, waiting, answered)
-        for batch in self._model.plan([questions[key] for key in planned]):
-            keys = [planned[i] for i in batch]
+        for keys in self._plan(planned, questions):
             responses = {key: known[key].response for key in keys if key in known}
             responses |= await self._ask_model([k for k in keys if k not in known], questions)
-            self._count_answered(responses.values())
+            self._count_answered(responses)
             self._resolve(window, responses, waiting, answered)
             await asyncio.sleep(0)  # let the samples that have their answers go on meanwhile
 
@@ -178,6 +198,19 @@ class Gather:
             else:
                 ready[key] = entry.response
         return planned, ready
+
+    def _plan(self, keys: Sequence[Key], questions: Mapping[Key, Request]) -> list[list[Key]]:
+        """Cut questions into the model's batches; a question left out would be waited for."""
+        if not keys:
+            return []
+        batches = self._model.plan([questions[key] for key in keys])
+        if sorted(itertools.chain.from_iterable(batches)) != list(range(len(keys))):
+            raise InvalidResult(
+                "its plan does not hold every question once",
+                where=self._model.name,
+                mend="this is a fault of the model's adapter",
+            )
+        return [[keys[i] for i in batch] for batch in batches]
 
     async def _ask_model(
         self, keys: Sequence[Key], questions: dict[Key, Request]
@@ -233,16 +266,15 @@ class Gather:
         for key in responses:
             for ask in waiting[key]:
                 ask.missing.discard(key)
-                if not ask.missing:
+                if not ask.missing and not ask.future.done():
                     self._unpark(window, ask.sample)
-                    if not ask.future.done():
-                        ask.future.set_result([answered[k] for k in ask.keys])
+                    ask.future.set_result([answered[k] for k in ask.keys])
 
     @staticmethod
     def _unpark(window: _Window, sample: int) -> None:
-        window.outstanding[sample] -= 1
-        if not window.outstanding[sample]:
-            del window.outstanding[sample]
+        left = window.outstanding.pop(sample, 0) - 1
+        if left > 0:
+            window.outstanding[sample] = left
 
     def _count_asked(self, asks: Sequence[_Waiting], known: dict[Key, Entry]) -> None:
         """Count questions; a repeat, or what another run journaled, needs no model call."""
@@ -253,8 +285,10 @@ class Gather:
                 self.usage.cached += foreign or key in self._seen
                 self._seen.add(key)
 
-    def _count_answered(self, responses: Iterable[Response]) -> None:
-        for response in responses:
+    def _count_answered(self, responses: Mapping[Key, Response]) -> None:
+        for key, response in responses.items():
+            if isinstance(response, Failure):
+                self._seen.discard(key)  # who asks it again asks the model again
             self.usage.prompt_tokens += response.prompt_tokens
             self.usage.completion_tokens += response.completion_tokens
             self.usage.truncated += bool(response.truncated)

@@ -10,14 +10,13 @@ question stays, the second run reads it back.
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import orjson
 
 from llmeval.core import LlmevalError, Request, Response, StorageError
 from llmeval.core.hashes import canonical_json
@@ -162,7 +161,7 @@ class Journal:
                     f"SELECT key, run, response FROM answers WHERE key IN ({marks})", chunk
                 )
                 for key, run, response in rows:
-                    found[key] = Entry(from_plain(orjson.loads(response)), run)
+                    found[key] = Entry(self._decode(response), run)
         return found
 
     def commit(
@@ -172,7 +171,7 @@ class Journal:
 
         Where another run answered a question first, its answer is returned instead.
         """
-        rows = [(key, run.id, orjson.dumps(to_plain(r))) for key, r in answers.items()]
+        rows = [(key, run.id, _encode(response)) for key, response in answers.items()]
         with self._guarded(), self._transaction():
             before = self._db.total_changes
             self._db.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", rows)
@@ -184,6 +183,16 @@ class Journal:
         if not lost:
             return dict(answers)
         return {key: entry.response for key, entry in self.lookup(list(answers)).items()}
+
+    def _decode(self, response: bytes) -> Response:
+        try:
+            return from_plain(json.loads(response))
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                f"the journal holds an answer that cannot be read: {error!r}",
+                where=str(self.path),
+                mend="move the file away, or set LLMEVAL_HOME to another workspace",
+            ) from error
 
     def count(self) -> int:
         """Return the number of answers in the journal."""
@@ -198,11 +207,11 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:  # SQLite itself rolls back on a full disk
                 self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -216,7 +225,15 @@ class Journal:
             ) from error
 
 
-def _mend(error: Exception) -> str:
+def _encode(response: Response) -> bytes:
+    """As JSON with escapes, ``NaN`` and ``Infinity``: what comes back equals what went in.
+
+    orjson would write a log-probability of minus infinity as null and refuse a lone surrogate.
+    """
+    return json.dumps(to_plain(response), separators=(",", ":")).encode("ascii")
+
+
+def _mend(error: Exception) -> str | None:
     text = str(error).lower()
     hints: Iterable[tuple[str, str]] = (
         ("full", "free some disk space and give the same command again; answers so far are kept"),
@@ -228,5 +245,7 @@ def _mend(error: Exception) -> str:
         ("read-only", "make the folder writable or set LLMEVAL_HOME to one that is"),
         ("unable to open", "make the folder writable or set LLMEVAL_HOME to one that is"),
         ("permission", "make the folder writable or set LLMEVAL_HOME to one that is"),
+        ("not a directory", "a file stands where a folder is needed; set LLMEVAL_HOME to another"),
+        ("file exists", "a file stands where a folder is needed; set LLMEVAL_HOME to another"),
     )
-    return next((mend for sign, mend in hints if sign in text), "see the message above")
+    return next((mend for sign, mend in hints if sign in text), None)

@@ -67,11 +67,11 @@ def load_model(spec: str, settings: ModelSettings | None = None) -> Model | Info
 
 def list_models() -> list[ModelRow]:
     """Return what ``-m`` understands, usable or not. Loads nothing."""
-    missing = [p for p in ("torch", "transformers") if importlib.util.find_spec(p) is None]
-    mend = _INSTALL_HF if missing else None
+    mend = _INSTALL_HF if _missing_packages() else None
+    ready = mend is None
     return [
-        ModelRow("pocket", "the embedded model, an instrument of known answers", not missing, mend),
-        ModelRow("hf:ID_OR_DIR", "a Hugging Face causal language model", not missing, mend),
+        ModelRow("pocket", "the embedded model, an instrument of known answers", ready, mend),
+        ModelRow("hf:ID_OR_DIR", "a Hugging Face causal language model", ready, mend),
         *(ModelRow(f"baseline:{name}", cls.about) for name, cls in BASELINES.items()),
         *(
             ModelRow(f"{kind}:NAME", about, ready=False, mend="not yet in this version")
@@ -81,13 +81,20 @@ def list_models() -> list[ModelRow]:
 
 
 def _load_hf(target: str, name: str, settings: ModelSettings) -> Model:
-    try:
-        from llmeval.models.hf.model import load_hf_model
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"package {error.name} is not installed", where=name, mend=_INSTALL_HF
-        ) from error
-    return load_hf_model(target, name, settings)
+    if missing := _missing_packages():
+        raise UsageError(f"not installed: {', '.join(missing)}", where=name, mend=_INSTALL_HF)
+    # The source first: a wrong name should not have to wait for torch to be imported.
+    from llmeval.models.hf.source import find_checkpoint
+
+    source = find_checkpoint(target, name, settings.revision)
+
+    from llmeval.models.hf.model import load_hf_model
+
+    return load_hf_model(source, name, settings)
+
+
+def _missing_packages() -> list[str]:
+    return [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
 
 
 def _pocket_folder() -> str:

@@ -42,7 +42,7 @@ class Recipe:
         threads: torch threads; another number sums in another order and gives other weights.
     """
 
-    cycles: int = 80
+    cycles: int = 64
     batch_tokens: int = 3072
     learning_rate: float = 3e-3
     warmup: float = 0.05
@@ -53,7 +53,7 @@ class Recipe:
     heads: int = 4
     key_value_heads: int = 2
     intermediate: int = 352
-    threads: int = 2
+    threads: int = 1
     max_steps: int | None = None
 
 

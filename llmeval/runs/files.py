@@ -30,8 +30,7 @@ def storage_errors(path: Path) -> Iterator[None]:
             errno.EEXIST: "a file stands where a folder is needed; choose another with --out",
         }
         what = f"the record cannot be written: {error.strerror or error}"
-        mend = mends.get(error.errno or 0, "see the message above")
-        raise StorageError(what, where=str(path), mend=mend) from error
+        raise StorageError(what, where=str(path), mend=mends.get(error.errno or 0)) from error
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -39,7 +38,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=str)
     partial = path.with_name(path.name + ".partial")
     with storage_errors(path):
-        with partial.open("w", encoding="utf-8", errors="surrogatepass") as file:
+        with partial.open("w", encoding="utf-8", errors="replace") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from pathlib import Path
 from typing import IO
 
@@ -18,16 +19,27 @@ class RunLock:
 
     def acquire(self) -> bool:
         """Take the lock; return False where another process holds it."""
-        with storage_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            file = self._path.open("ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return False
-        self._file = file
+        while self._file is None:
+            with storage_errors(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                file = self._path.open("ab")
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    file.close()
+                    return False
+            if self._is_current(file):
+                self._file = file
+            else:
+                file.close()
         return True
+
+    def _is_current(self, file: IO[bytes]) -> bool:
+        """Whether the path still means this file: its last holder may just have removed it."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         if self._file is not None:

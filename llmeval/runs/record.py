@@ -96,13 +96,13 @@ def _sample_row(task: str, sample: Sample, exchanges: Exchanges) -> dict[str, An
     ]
     return {
         "task": task,
-        "sample_id": sample.id,
+        "sample_id": _storable(sample.id),
         "prompt": _storable(prompt),
         "exchanges": _json(asked),
         "target": _storable(sample.target),
         "fields": _json(dict(sample.fields)),
         "metadata": _json(dict(sample.metadata)),
-        "cluster": sample.cluster,
+        "cluster": _storable(sample.cluster),
     }
 
 
@@ -121,14 +121,14 @@ def _request_plain(request: Request, prompt: str | None) -> dict[str, Any]:
 def _score_row(task: str, sample: Sample, score: Score) -> dict[str, Any]:
     return {
         "task": task,
-        "sample_id": sample.id,
+        "sample_id": _storable(sample.id),
         "metric": score.metric,
         "value": score.value,
         "status": score.status,
         "reason": _storable(score.reason),
         "extracted": _storable(score.extracted),
         "item": None if score.item is None else _json(score.item),
-        "cluster": sample.cluster,
+        "cluster": _storable(sample.cluster),
     }
 
 

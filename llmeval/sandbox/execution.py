@@ -9,7 +9,7 @@ import tempfile
 from typing import IO, Any
 
 from llmeval.sandbox.guest import codec
-from llmeval.sandbox.launch import Wiring, start_box
+from llmeval.sandbox.nursery import Nursery
 from llmeval.sandbox.outcome import End, conclude, supervisor_report
 from llmeval.sandbox.streams import read_streams
 from llmeval.sandbox.verdict import Limits, Output, Status
@@ -18,7 +18,7 @@ _MESSAGE = 1 << 16
 """Most bytes of a supervisor's or tester's report; both are one short line."""
 
 
-def judge(tier: str, limits: Limits, code: str, job: dict[str, Any]) -> tuple[Status, str]:
+def judge(nursery: Nursery, limits: Limits, code: str, job: dict[str, Any]) -> tuple[Status, str]:
     """Run `code` as the candidate and `job` as its test; return status and reason.
 
     Raises:
@@ -29,27 +29,26 @@ def judge(tier: str, limits: Limits, code: str, job: dict[str, Any]) -> tuple[St
         parts = (code, {**job, "nonce": nonce})
         jobs = [stack.enter_context(_file_of(_frame(part))) for part in parts]
         control, report = (stack.enter_context(_Pipe()) for _ in range(2))
-        wiring = Wiring(control.write, report.write, tuple(part.fileno() for part in jobs))
-        complaints = stack.enter_context(start_box(tier, limits, wiring))
+        fds = [control.write, report.write, *(part.fileno() for part in jobs)]
+        stack.enter_context(nursery.box(limits, fds, ended=control.read))
         control.close_write()
         report.close_write()
         caps = {control.read: _MESSAGE, report.read: _MESSAGE}
         streams = read_streams(caps, limits.wall_seconds)
         if streams.ended == "timeout":
             return "timeout", f"not done after {limits.wall_seconds:g} s on the clock"
-        ends = supervisor_report(streams.data[control.read], complaints, tier)
+        ends = supervisor_report(streams.data[control.read], nursery.tier)
         return conclude(streams.data[report.read], nonce, ends, limits)
 
 
-def run_script(tier: str, limits: Limits, code: str, stdin: str) -> Output:
+def run_script(nursery: Nursery, limits: Limits, code: str, stdin: str) -> Output:
     """Run a program of its own; see `llmeval.sandbox.Sandbox.run_script`."""
     with contextlib.ExitStack() as stack:
         job = stack.enter_context(_file_of(_frame(code)))
         source = stack.enter_context(_file_of(stdin.encode("utf-8", "surrogatepass")))
         out, err, control = (stack.enter_context(_Pipe()) for _ in range(3))
-        jobs = (job.fileno(), source.fileno(), out.write, err.write)
-        wiring = Wiring(control.write, None, jobs)
-        complaints = stack.enter_context(start_box(tier, limits, wiring, script=True))
+        fds = [control.write, job.fileno(), source.fileno(), out.write, err.write]
+        stack.enter_context(nursery.box(limits, fds, ended=control.read, script=True))
         for pipe in (out, err, control):
             pipe.close_write()
         cap = limits.output_kb << 10
@@ -59,7 +58,7 @@ def run_script(tier: str, limits: Limits, code: str, stdin: str) -> Output:
         if streams.ended != "closed":
             status: Status = "timeout" if streams.ended == "timeout" else "output"
             return Output(stdout, stderr, None, status)
-        end = End.of(supervisor_report(streams.data[control.read], complaints, tier)["candidate"])
+        end = End.of(supervisor_report(streams.data[control.read], nursery.tier)["candidate"])
         status = end.status(limits)
         if status == "failed" and stderr.rstrip().endswith("MemoryError"):
             status = "memory"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
-from typing import IO, Any, get_args
+from typing import Any, get_args
 
 from llmeval.sandbox.guest import codec
 from llmeval.sandbox.verdict import Limits, SandboxError, Status
@@ -50,7 +50,7 @@ class End:
         return signal.Signals(self.signal).name
 
 
-def supervisor_report(data: bytes, complaints: IO[bytes], tier: str) -> dict[str, Any]:
+def supervisor_report(data: bytes, tier: str) -> dict[str, Any]:
     """Return how each process ended, as the supervisor reported it.
 
     Raises:
@@ -59,17 +59,13 @@ def supervisor_report(data: bytes, complaints: IO[bytes], tier: str) -> dict[str
     try:
         report: dict[str, Any] = codec.decode(data[4:])
     except codec.CodecError:
-        complaints.seek(0)
-        last = complaints.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
-        report = {"error": last[-1] if last else "it ended without a report"}
+        report = {"error": "a box ended without a report"}
     if "error" in report:
         raise SandboxError(f"the {tier} sandbox failed: {report['error']}")
     return report
 
 
-def conclude(
-    report: bytes, nonce: str, ends: dict[str, Any], limits: Limits
-) -> tuple[Status, str]:
+def conclude(report: bytes, nonce: str, ends: dict[str, Any], limits: Limits) -> tuple[Status, str]:
     """Return status and reason from the tester's report and from how the processes ended.
 
     Only a report with the nonce that the tester alone was given counts.

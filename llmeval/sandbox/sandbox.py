@@ -12,6 +12,7 @@ from typing import Any
 
 from llmeval.sandbox.execution import judge, run_script
 from llmeval.sandbox.names import find_names
+from llmeval.sandbox.nursery import Nursery
 from llmeval.sandbox.tiers import detect_tier, require_tier
 from llmeval.sandbox.verdict import Limits, Output, SandboxError, Verdict
 
@@ -22,7 +23,8 @@ class Sandbox:
     Args:
         limits: what one execution may use.
         allow_unsafe: accept the ``rlimits`` tier where no better one works.
-        workers: executions at once; more wait their turn. Default: one for each processor.
+        workers: executions at once; more wait their turn. Default: two for each
+            processor, because half of a box's time is the kernel's, taking it down.
         tier: insist on this tier instead of the strongest one that works.
 
     Raises:
@@ -42,7 +44,9 @@ class Sandbox:
             self.tier = detect_tier(allow_unsafe)
         else:
             self.tier = require_tier(tier, allow_unsafe)
-        self._slots = threading.BoundedSemaphore(workers or os.cpu_count() or 1)
+        self._slots = threading.BoundedSemaphore(workers or 2 * (os.cpu_count() or 1))
+        self._lock = threading.Lock()
+        self._nursery: Nursery | None = None
         self._closed = False
 
     def __enter__(self) -> Sandbox:
@@ -57,8 +61,11 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """Take no more work. Nothing lives between executions, so there is nothing else to end."""
-        self._closed = True
+        """Take no more work and end what is still running."""
+        with self._lock:
+            self._closed = True
+            if self._nursery is not None:
+                self._nursery.close()
 
     def check_function(self, prompt: str, completion: str, test: str, entry_point: str) -> Verdict:
         """Judge a completed function as HumanEval does.
@@ -105,19 +112,27 @@ class Sandbox:
         Raises:
             SandboxError: the sandbox failed; nothing is known about the program.
         """
-        with self._slot():
-            return run_script(self.tier, self.limits, code, stdin)
+        with self._slot() as nursery:
+            return run_script(nursery, self.limits, code, stdin)
 
     def _check(self, code: str, job: dict[str, Any]) -> Verdict:
-        with self._slot():
+        with self._slot() as nursery:
             started = time.monotonic()
-            status, reason = judge(self.tier, self.limits, code, job)
+            status, reason = judge(nursery, self.limits, code, job)
             seconds = time.monotonic() - started
         return Verdict(status == "passed", status, reason, seconds, self.tier)
 
     @contextlib.contextmanager
-    def _slot(self) -> Iterator[None]:
-        if self._closed:
-            raise SandboxError("the sandbox is closed")
+    def _slot(self) -> Iterator[Nursery]:
+        """Wait for a turn; yield the nursery, a new one if the last has died."""
         with self._slots:
-            yield
+            with self._lock:
+                if self._closed:
+                    raise SandboxError("the sandbox is closed")
+                if self._nursery is not None and not self._nursery.alive:
+                    self._nursery.close()
+                    self._nursery = None
+                if self._nursery is None:
+                    self._nursery = Nursery(self.tier)
+                nursery = self._nursery
+            yield nursery

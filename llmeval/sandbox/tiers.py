@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 
 from llmeval.core.errors import UsageError
 from llmeval.sandbox.execution import judge
-from llmeval.sandbox.launch import TIERS
+from llmeval.sandbox.nursery import TIERS, Nursery
 from llmeval.sandbox.verdict import Limits, SandboxError
 
 _MEND = "install bubblewrap, or allow user namespaces; --allow-unsafe-code runs it with limits only"
@@ -17,9 +18,16 @@ _lock = threading.Lock()
 @functools.cache
 def failure_of(tier: str) -> str | None:
     """Return why `tier` does not work here, None if it does. Tried once a process."""
-    job = {"kind": "asserts", "setup": "", "test": "assert f(2) == 4", "names": ["f"], "modules": []}
+    job = {
+        "kind": "asserts",
+        "setup": "",
+        "names": ["f"],
+        "modules": [],
+        "test": "assert f(2) == 4",
+    }
     try:
-        status, reason = judge(tier, Limits(), "def f(x):\n    return 2 * x\n", job)
+        with contextlib.closing(Nursery(tier)) as nursery:
+            status, reason = judge(nursery, Limits(), "def f(x):\n    return 2 * x\n", job)
     except SandboxError as error:
         return error.what
     return None if status == "passed" else f"{tier} fails a trivial program: {reason}"

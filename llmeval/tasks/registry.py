@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -81,11 +82,11 @@ def _load_one(
     native: dict[str, Header],
     selection: Selection,
 ) -> None:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else None
-    if path is None and name in native:
-        path = native[name].path
-    if path is None:
-        selection.add(*_load_from_lm_eval(name, options, workbench, native))
+    path = native[name].path if name in native else None
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+    if path is None or _is_lm_eval_file(path):
+        selection.add(*_load_from_lm_eval(str(path or name), options, workbench, native))
         return
     loaded = load_native(path, options, workbench)
     if not isinstance(loaded, Suite):
@@ -93,6 +94,19 @@ def _load_one(
         return
     for member in loaded.members:
         _load_one(member.task, _merge(options, member.options), workbench, native, selection)
+
+
+def _is_lm_eval_file(path: Path) -> bool:
+    """Tell a file in lm-eval's format, which may hold ``!function`` tags, from a native one."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False  # the native reader says what is wrong
+    keys = set(re.findall(r"^(\w+):", text, flags=re.MULTILINE))
+    return "type" not in keys and bool(keys & _LM_EVAL_KEYS)
+
+
+_LM_EVAL_KEYS = {"dataset_path", "output_type", "group", "include", "doc_to_text", "class"}
 
 
 def _merge(options: TaskOptions, own: dict[str, object]) -> TaskOptions:
@@ -108,7 +122,7 @@ def _load_from_lm_eval(
     from llmeval.tasks.lmeval.index import load_index, tasks_root
 
     index = load_index()
-    if name not in index:
+    if name not in index and not Path(name).is_file():
         raise _unknown(name, [*native, *index])
     from llmeval.tasks.lmeval.adapter import build_tasks
 

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from llmeval.stats.bootstrap import Floats, bootstrap, bootstrap_sums
+from llmeval.stats.bootstrap import bootstrap, bootstrap_sums
 from llmeval.stats.corpus import (
     bootstrap_f1,
     bootstrap_mcc,
     bootstrap_median,
     bootstrap_perplexity,
 )
+from llmeval.stats.intervals import Floats
 
 RNG = np.random.default_rng(7)
 SKEWED = RNG.exponential(2.0, 60)
@@ -102,7 +103,8 @@ def test_what_cannot_be_told_is_not_claimed() -> None:
 labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
 
 
-@settings(deadline=None)
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@settings(deadline=None, max_examples=40)
 @given(labels)
 def test_point_values_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     golds, preds = zip(*pairs, strict=True)
@@ -131,12 +133,12 @@ def test_spread_is_that_of_resampled_rows(ours, theirs) -> None:  # type: ignore
     rng = np.random.default_rng(11)
     golds = rng.integers(0, 2, 80)
     preds = np.where(rng.random(80) < 0.75, golds, 1 - golds)
-    draws = rng.integers(0, 80, size=(1500, 80))
+    draws = rng.integers(0, 80, size=(600, 80))
     replicates = [theirs(golds[i], preds[i]) for i in draws]
     estimate = ours(golds, preds, resamples=20_000)
     assert estimate.value == pytest.approx(theirs(golds, preds))
-    assert estimate.stderr == pytest.approx(np.std(replicates), rel=0.08)
-    assert estimate.ci95 == pytest.approx(tuple(np.quantile(replicates, [0.025, 0.975])), abs=0.04)
+    assert estimate.stderr == pytest.approx(np.std(replicates), rel=0.12)
+    assert estimate.ci95 == pytest.approx(tuple(np.quantile(replicates, [0.025, 0.975])), abs=0.05)
 
 
 def test_perplexities_are_lm_evals() -> None:
@@ -148,6 +150,7 @@ def test_perplexities_are_lm_evals() -> None:
     assert bootstrap_perplexity(lls, sizes).value == pytest.approx(weighted_perplexity(items))
     bits = bootstrap_perplexity(lls, sizes, unit="bits", ci="bca")
     assert bits.value == pytest.approx(bits_per_byte(items))
+    assert bits.value is not None
     # The delta method's standard error of a ratio of means.
     residual = -lls / np.log(2) - bits.value * sizes
     expected = residual.std() / np.sqrt(40) / sizes.mean()

@@ -41,8 +41,7 @@ def test_other_values_get_students_interval() -> None:
 
 
 def test_nothing_measured_has_no_value() -> None:
-    for clusters in (None, []):
-        estimate = estimate_mean([], clusters)
+    for estimate in (estimate_mean([]), estimate_mean([], clusters=[])):
         assert (estimate.value, estimate.stderr, estimate.ci95) == (None, None, None)
         assert estimate.status == "empty"
 
@@ -54,7 +53,8 @@ def test_one_row_or_one_cluster_has_no_standard_error() -> None:
     )
     assert estimate_mean([0.5]).ci95 is None
     cluster = estimate_mean([0, 1, 1], ["a", "a", "a"])
-    assert (cluster.value, cluster.stderr, cluster.ci95) == (pytest.approx(2 / 3), None, None)
+    assert cluster.value == pytest.approx(2 / 3)
+    assert (cluster.stderr, cluster.ci95) == (None, None)
     assert (one.status, cluster.status, cluster.clusters) == ("single", "single", 1)
 
 

@@ -14,8 +14,10 @@ from llmeval.core.responses import Failure
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 
-CPU_BUDGET = 4096
-GPU_BUDGET = 32768
+# Padded positions of one batch. Scoring on a CPU is fastest while a batch stays in its caches;
+# generation pays per step, so it wants many rows.
+SCORING_BUDGET = {"cpu": 2048, "gpu": 32768}
+GENERATION_BUDGET = {"cpu": 8192, "gpu": 32768}
 
 
 @dataclass(frozen=True, slots=True)

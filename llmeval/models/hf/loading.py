@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from llmeval.core.errors import UsageError
 from llmeval.models.hf.identity import digest_folder
-from llmeval.models.hf.source import Source, check_checkpoint, check_tokenizer, find_source
+from llmeval.models.hf.source import Source, check_tokenizer, find_source
 from llmeval.models.settings import ModelSettings
 
 _DEFAULT_LENGTH = 2048  # lm-eval's, where neither configuration nor tokenizer says
@@ -43,18 +43,21 @@ class Checkpoint:
     identity: dict[str, Any]
 
 
-def load_checkpoint(target: str, where: str, settings: ModelSettings) -> Checkpoint:
+def load_checkpoint(source: Source, where: str, settings: ModelSettings) -> Checkpoint:
     """Load a checkpoint from a folder, the hub's cache or the hub.
 
+    Args:
+        source: where it is.
+        where: the model's name on the command line, for messages.
+        settings: how to load it.
+
     Raises:
-        UsageError: it is not there, is damaged, or is no causal language model.
+        UsageError: it is damaged, incomplete, or no causal language model.
     """
     # Said out loud, so that a later fork (sandboxed code) draws no warning from the tokenizer.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false" if settings.threads == 1 else "true")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    source = find_source(target, where, "config.json", settings.revision)
-    check_checkpoint(source, where)
     tokenizer_source = _find_tokenizer(source, where, settings)
     check_tokenizer(tokenizer_source, where)
     with quiet_transformers():
@@ -206,4 +209,4 @@ def _identify(source: Source, loaded: Any) -> dict[str, Any]:
     if source.folder is not None:
         return {"files": digest_folder(source.folder)}
     commit = getattr(loaded, "_commit_hash", None) or loaded.init_kwargs.get("_commit_hash")
-    return {"hub": source.target, "commit": commit}
+    return {"commit": commit or [source.target, source.revision]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -21,10 +22,11 @@ from llmeval.core.requests import (
     RollingRequest,
 )
 from llmeval.core.responses import Failure, Loglikelihood, Response
-from llmeval.models.hf.batching import CPU_BUDGET, GPU_BUDGET, Cutter
+from llmeval.models.hf.batching import GENERATION_BUDGET, SCORING_BUDGET, Cutter
 from llmeval.models.hf.generation import GENERATION_VERSION, Generator, PromptRow
 from llmeval.models.hf.loading import Checkpoint, load_checkpoint, quiet_transformers
 from llmeval.models.hf.scoring import PlainScorer, Scorer, SpanScore
+from llmeval.models.hf.source import Source
 from llmeval.models.hf.tokens import RULES_VERSION, Encoded, TokenRules, clean
 from llmeval.models.settings import ModelSettings
 
@@ -34,13 +36,13 @@ Prepared = Encoded | PromptRow | Failure
 """A question in tokens, ready to be computed, or the reason why it cannot be."""
 
 
-def load_hf_model(target: str, name: str, settings: ModelSettings) -> HFModel:
-    """Load ``target`` (folder or hub id) as the model called ``name``.
+def load_hf_model(source: Source, name: str, settings: ModelSettings) -> HFModel:
+    """Load a checkpoint as the model called ``name``.
 
     Raises:
-        UsageError: it cannot be found or loaded.
+        UsageError: it cannot be loaded.
     """
-    return HFModel(load_checkpoint(target, name, settings), name, settings)
+    return HFModel(load_checkpoint(source, name, settings), name, settings)
 
 
 class HFModel:
@@ -58,10 +60,12 @@ class HFModel:
             settings.add_bos_token,
             settings.prefix_token_id,
         )
-        budget = CPU_BUDGET if model.device.type == "cpu" else GPU_BUDGET
-        cutter = Cutter(settings.batch_size, budget)
-        self._scorer: Scorer = PlainScorer(model, cutter)
-        self._generator = Generator(model, self._rules, cutter, settings.max_gen_toks)
+        place = "cpu" if model.device.type == "cpu" else "gpu"
+        size = settings.batch_size
+        self._scorer: Scorer = PlainScorer(model, Cutter(size, SCORING_BUDGET[place]))
+        self._generator = Generator(
+            model, self._rules, Cutter(size, GENERATION_BUDGET[place]), settings.max_gen_toks
+        )
         self._counts: Counter[str] = Counter()
         self._planned: dict[Request, Prepared] = {}
         self._fingerprint = fingerprint(self._answer_makers())
@@ -259,7 +263,7 @@ def _join_scores(question: Encoded, scores: Sequence[SpanScore | Failure]) -> Re
             return score
     known = [score for score in scores if isinstance(score, SpanScore)]
     return Loglikelihood(
-        logprob=sum(score.logprob for score in known),
+        logprob=math.fsum(score.logprob for score in known),
         is_greedy=all(score.is_greedy for score in known),
         num_tokens=sum(len(span.targets) for span in question.spans),
         prompt_tokens=sum(len(span.inputs) for span in question.spans),

@@ -62,7 +62,7 @@ class PlainScorer:
         self._guard = MemoryGuard()
         accepted = inspect.signature(model.forward).parameters
         self._keeps_logits = "logits_to_keep" in accepted
-        self._options = {"use_cache": False} if "use_cache" in accepted else {}
+        self._options: dict[str, Any] = {"use_cache": False} if "use_cache" in accepted else {}
 
     def plan(self, questions: Sequence[Encoded]) -> list[list[int]]:
         """Cut by length, longest first; questions that read the same tokens stay together."""

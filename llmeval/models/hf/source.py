@@ -41,7 +41,7 @@ class Source:
 
 
 def find_source(target: str, where: str, file: str, revision: str | None = None) -> Source:
-    """Find a checkpoint or tokenizer.
+    """Find a folder or a hub repository.
 
     Args:
         target: folder or hub id.
@@ -74,10 +74,11 @@ def find_source(target: str, where: str, file: str, revision: str | None = None)
     return Source(target, None, revision, offline=False)
 
 
-def check_checkpoint(source: Source, where: str) -> None:
-    """Raise UsageError for a folder that holds no whole checkpoint."""
+def find_checkpoint(target: str, where: str, revision: str | None = None) -> Source:
+    """Find a checkpoint as :func:`find_source` does; a folder must hold a whole one."""
+    source = find_source(target, where, "config.json", revision)
     if source.folder is None or (source.folder / "config.json").is_file():
-        return
+        return source
     if (source.folder / "adapter_config.json").is_file():
         raise UsageError(
             f"{source.folder} holds a LoRA adapter, no whole model",

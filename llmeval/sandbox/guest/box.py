@@ -1,14 +1,13 @@
 """The box: one process tree that runs one candidate, and its tester, and then is no more.
 
-    llmeval  --->  supervisor (first process, ours)  --->  candidate (untrusted)
+    nursery  --->  supervisor (first process, ours)  --->  candidate (untrusted)
                                                      --->  tester    (the data set's test)
 
-The supervisor is started afresh for every check, so nothing of the harness and of earlier checks is
-in its memory. It forks before it has read either job: the candidate cannot find the test, nor the
+The supervisor forks before either job has been read: the candidate cannot find the test, nor the
 tester's nonce, in what it inherits. Both children are confined alike and joined by two pipes. When
-the tester has ended, the supervisor says on its own pipe how both ended, and exits; it is process 1 of
-its namespace, so the kernel then kills whatever the candidate has left. The same happens when the
-harness dies, at any time, by any signal.
+the tester has ended, the supervisor says on its own pipe how both ended, and exits; it is process 1
+of its namespace, so the kernel then kills whatever the candidate has left. The same happens when the
+nursery or the harness dies, at any time, by any signal.
 """
 
 from __future__ import annotations
@@ -17,56 +16,70 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
+from typing import Any, NoReturn
 
 from . import candidate, codec, tester
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, NoReturn
 
 LINUX = sys.platform == "linux"
 if LINUX:
     from . import kernel, landlock, namespaces, seccomp
 
+_COMMON_FILTER = seccomp.build_common(os.uname().machine) if LINUX and seccomp.supported() else b""
 _THREADS = 32
 """Threads that a box may have beside its processes: the kernel counts both alike."""
 
 
-def main(argument: str) -> NoReturn:
-    """Run the box that the hex-encoded `argument` describes (see `llmeval.sandbox.launch`)."""
-    spec = codec.decode(bytes.fromhex(argument))
-    sys.argv[:] = [""]
+def prepare(tier: str, visible: list[str]) -> None:
+    """Make the nursery what its boxes are to inherit. Raises OSError."""
+    if LINUX:
+        kernel.die_with_parent()
+        kernel.hide_memory()
+    if tier == "namespaces":
+        namespaces.build_walls(visible)
+
+
+def run(spec: dict[str, Any], fds: list[int]) -> NoReturn:
+    """Be the supervisor of one box, in a process forked for it.
+
+    Args:
+        spec: see `llmeval.sandbox.nursery`.
+        fds: where to report, then what the children get.
+    """
+    control, *given = fds
     try:
         if LINUX:
             kernel.die_with_parent()
-            kernel.hide_memory()
-        if spec["tier"] == "namespaces":
-            namespaces.enter(spec["visible"], spec["scratch_kb"])
-        elif spec["tier"] == "rlimits" and LINUX:
+        if spec["room"]:
+            namespaces.enter_room(spec["limits"]["file_kb"])
+        elif LINUX:
             kernel.adopt_orphans()
-        report = _script(spec) if spec["script"] else _check(spec)
+        os.chdir(spec["scratch"])
+        if LINUX:
+            _confine_supervisor(spec)
+        report = _script(spec, given) if spec["script"] else _check(spec, given)
     except OSError as error:
         report = {"error": f"{type(error).__name__}: {error}"}
-    codec.write_frame(spec["control"], codec.encode(report))
+    codec.write_frame(control, codec.encode(report))
     os._exit(0)
 
 
-def _check(spec: dict[str, Any]) -> dict[str, Any]:
+def _check(spec: dict[str, Any], given: list[int]) -> dict[str, Any]:
     """Start candidate and tester, wait for the tester's end, say how both ended."""
     questions, replies = os.pipe(), os.pipe()
-    jobs = spec["jobs"]
+    report, code, test = given
     limit = spec["limits"]["output_kb"] << 10
     serving = os.fork()
     if serving == 0:
-        code_fd, asked, answered = _confine(spec, [jobs[0], questions[0], replies[1]])
+        code_fd, asked, answered = _confine(spec, [code, questions[0], replies[1]])
         _serve(code_fd, asked, answered, limit)
     testing = os.fork()
     if testing == 0:
-        descriptors = _confine(spec, [jobs[1], spec["report"], questions[1], replies[0]])
-        tester.run(*descriptors, limit)
-    for fd in (*questions, *replies, spec["report"], *jobs):
+        job, verdict, ask, answer = _confine(spec, [test, report, questions[1], replies[0]])
+        tester.serve(job, verdict, ask, answer, limit)
+    for fd in (*questions, *replies, *given):
         os.close(fd)
-    return _await({serving: "candidate", testing: "tester"}, last=testing, tier=spec["tier"])
+    return _await({serving: "candidate", testing: "tester"}, last=testing, room=spec["room"])
 
 
 def _serve(code_fd: int, questions: int, replies: int, limit: int) -> NoReturn:
@@ -78,16 +91,14 @@ def _serve(code_fd: int, questions: int, replies: int, limit: int) -> NoReturn:
         os._exit(1)
 
 
-def _script(spec: dict[str, Any]) -> dict[str, Any]:
+def _script(spec: dict[str, Any], given: list[int]) -> dict[str, Any]:
     """Run a program of its own, its input and outputs being descriptors of the harness."""
-    job, *streams = spec["jobs"]
     running = os.fork()
     if running == 0:
-        code_fd, *fds = _confine(spec, [job, *streams])
+        code_fd, *fds = _confine(spec, given)
         try:
             code = codec.decode(codec.read_frame(code_fd, 1 << 30))
-            with open("main.py", "w", encoding="utf-8", errors="surrogatepass") as file:
-                file.write(code)
+            Path("main.py").write_text(code, encoding="utf-8", errors="surrogatepass")
             os.close(code_fd)
             for target, fd in enumerate(fds):
                 os.dup2(fd, target)
@@ -96,12 +107,12 @@ def _script(spec: dict[str, Any]) -> dict[str, Any]:
             os.execv(sys.executable, [sys.executable, *flags, "main.py"])
         finally:
             os._exit(127)
-    for fd in spec["jobs"]:
+    for fd in given:
         os.close(fd)
-    return _await({running: "candidate"}, last=running, tier=spec["tier"])
+    return _await({running: "candidate"}, last=running, room=spec["room"])
 
 
-def _await(children: dict[int, str], *, last: int, tier: str) -> dict[str, Any]:
+def _await(children: dict[int, str], *, last: int, room: bool) -> dict[str, Any]:
     """Reap until the process `last` has ended; kill the others; return how each ended.
 
     Each end is ``[wait status, CPU seconds]``.
@@ -113,7 +124,7 @@ def _await(children: dict[int, str], *, last: int, tier: str) -> dict[str, Any]:
         os.kill(pid, signal.SIGKILL)
     while children:
         _reap(children, ends)
-    if tier == "rlimits" and LINUX:
+    if LINUX and not room and os.getpid() != 1:
         _kill_strays()
     return ends
 
@@ -131,7 +142,9 @@ def _kill_strays() -> None:
     Only where there is no process namespace whose end would do this, and no filter against forks.
     """
     while True:
-        strays = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _is_child(pid)]
+        strays = [
+            int(path.name) for path in Path("/proc").glob("[0-9]*") if _is_child(path.name)
+        ]
         if not strays:
             return
         for pid in strays:
@@ -141,31 +154,35 @@ def _kill_strays() -> None:
 
 def _is_child(pid: str) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1]) == os.getpid()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return int(stat.rpartition(b")")[2].split()[1]) == os.getpid()
     except OSError:  # ended while we looked
         return False
 
 
-def _confine(spec: dict[str, Any], keep: list[int]) -> list[int]:
-    """Make this forked child harmless; return the new numbers of the descriptors to keep.
+def _confine_supervisor(spec: dict[str, Any]) -> None:
+    """Give up, before forking, what neither child is to have. Raises OSError."""
+    kernel.drop_capabilities()
+    kernel.forbid_new_privileges()
+    kernel.hide_memory()
+    if spec["tier"] == "rlimits" and landlock.version():
+        landlock.restrict([*spec["visible"], "/dev", "/proc"], [spec["scratch"], "/dev/null"])
+    if seccomp.supported():
+        seccomp.install(_COMMON_FILTER)
 
-    Order matters: limits need no rights, the filter comes last because it forbids the rest.
-    """
+
+def _confine(spec: dict[str, Any], keep: list[int]) -> list[int]:
+    """Make this forked child harmless; return the new numbers of the descriptors to keep."""
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     fds = _keep_only(keep)
     _limit_resources(spec["limits"], counted=spec["tier"] != "rlimits")
     if LINUX:
         kernel.die_with_parent()
-        kernel.drop_capabilities()
-        kernel.forbid_new_privileges()
-        kernel.hide_memory()
-        if spec["tier"] == "rlimits" and landlock.version():
-            landlock.restrict([*spec["visible"], "/dev"], [os.getcwd(), "/dev/null"])
         if seccomp.supported():
-            seccomp.install(alone=spec["alone"])
+            pid = os.getpid() if spec["alone"] else None
+            seccomp.install(seccomp.build_last(os.uname().machine, pid))
     return fds
 
 

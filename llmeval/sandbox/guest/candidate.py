@@ -9,13 +9,10 @@ from __future__ import annotations
 import operator
 import sys
 import types
+from collections.abc import Callable
+from typing import Any
 
 from . import codec
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "call": lambda function, *args, **kwargs: function(*args, **kwargs),

@@ -20,11 +20,8 @@ import builtins
 import os
 import struct
 import sys
-
-TYPE_CHECKING = False  # typing itself costs the box 5 ms of start-up
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any
 
 MAX_DEPTH = 100
 """Deepest nesting that travels; deeper (or cyclic) values raise `CodecError`."""

@@ -11,12 +11,9 @@ import ctypes
 import os
 import stat
 import struct
+from collections.abc import Iterable
 
 from .kernel import call
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG, _RULE_PATH_BENEATH = 1, 1
@@ -45,9 +42,7 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
     handled = _ALL_OF_FIRST_VERSION
     handled |= _REFER if version() >= 2 else 0
     handled |= _TRUNCATE if version() >= 3 else 0
-    ruleset = call(
-        "syscall", _CREATE_RULESET, ctypes.c_char_p(struct.pack("Q", handled)), 8, 0
-    )
+    ruleset = call("syscall", _CREATE_RULESET, ctypes.c_char_p(struct.pack("Q", handled)), 8, 0)
     for path in readable:
         _allow(ruleset, path, _EXECUTE | _READ_FILE | _READ_DIR)
     for path in writable:

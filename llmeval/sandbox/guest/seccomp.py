@@ -117,45 +117,45 @@ def supported() -> bool:
     return os.uname().machine in _MACHINES
 
 
-def install(*, alone: bool) -> None:
-    """Refuse the listed calls to this process and everything it starts, for good.
+def install(program: bytes) -> None:
+    """Put a filter on this process and everything it starts, for good; filters add up.
 
-    Args:
-        alone: also refuse new processes (threads stay allowed) and signals to anybody else.
-
-    Raises:
-        OSError: the kernel has no such filter.
+    Needs `kernel.forbid_new_privileges` first. Raises OSError.
     """
-    program = build(os.uname().machine, pid=os.getpid() if alone else None)
     code = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
-    prctl(_PR_GET_SECCOMP, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.c_char_p(header))
+    prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.c_char_p(header))
 
 
-def build(machine: str, pid: int | None) -> bytes:
-    """Return the filter as BPF instructions, 8 bytes each.
+def build_common(machine: str) -> bytes:
+    """Return the filter for all of a box, its supervisor included, as BPF instructions.
 
     Args:
         machine: ``x86_64`` or ``aarch64``.
-        pid: the only process that may be signalled or limited; None lets it fork and signal.
     """
-    column, architecture = _MACHINES[machine]
-    lines = [
-        (_LOAD, 0, 0, _ARCHITECTURE),
-        (_EQUAL, 1, 0, architecture),
-        (_RETURN, 0, 0, _KILL_PROCESS),
-        (_LOAD, 0, 0, _NUMBER),
-    ]
-    if machine == "x86_64":
-        lines += [(_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _EPERM)]
+    column, _ = _MACHINES[machine]
+    lines = []
     for numbers in _REFUSED.values():
         lines += [(_EQUAL, 0, 1, numbers[column]), (_RETURN, 0, 0, _EPERM)]
     # The C library falls back to clone, whose flags, unlike clone3's, a filter can read.
     lines += [(_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _ENOSYS)]
     lines += _when(_FCNTL[column], 1, refuse=(_F_SETOWN, _F_SETOWN_EX))
-    lines += _when(_PRCTL[column], 0, refuse=(_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE))
-    lines += _clone_rule(_CLONE[column], threads_only=pid is not None)
+    lines += _clone_rule(_CLONE[column], refuse_if=_CLONE_NAMESPACES)
+    return _assemble(machine, lines)
+
+
+def build_last(machine: str, pid: int | None) -> bytes:
+    """Return the filter that a candidate or tester puts on itself last.
+
+    Args:
+        machine: ``x86_64`` or ``aarch64``.
+        pid: its own number: it may start no process (threads it may) and signal nobody else. None
+            where it may start processes, and signal what its namespace shows.
+    """
+    column, _ = _MACHINES[machine]
+    lines = _when(_PRCTL[column], 0, refuse=(_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE))
     if pid is not None:
+        lines += _clone_rule(_CLONE[column], refuse_unless=_CLONE_THREAD)
         for fork in _FORKS:
             number = fork[column]
             if number is not None:
@@ -163,8 +163,21 @@ def build(machine: str, pid: int | None) -> bytes:
         for numbers in _SIGNALS.values():
             lines += _when(numbers[column], 0, allow=(pid,))
         lines += _when(_PRLIMIT[column], 0, allow=(0, pid))
-    lines.append((_RETURN, 0, 0, _ALLOW))
-    return b"".join(struct.pack("HBBI", *line) for line in lines)
+    return _assemble(machine, lines)
+
+
+def _assemble(machine: str, lines: list[tuple[int, int, int, int]]) -> bytes:
+    """Frame the rules: other instruction sets' numbers first, all that is not refused last."""
+    start = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUAL, 1, 0, _MACHINES[machine][1]),
+        (_RETURN, 0, 0, _KILL_PROCESS),
+        (_LOAD, 0, 0, _NUMBER),
+    ]
+    if machine == "x86_64":
+        start += [(_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, _EPERM)]
+    program = [*start, *lines, (_RETURN, 0, 0, _ALLOW)]
+    return b"".join(struct.pack("HBBI", *line) for line in program)
 
 
 def _when(
@@ -178,13 +191,15 @@ def _when(
     return [(_EQUAL, 0, len(body), number), *body]
 
 
-def _clone_rule(number: int, *, threads_only: bool) -> list[tuple[int, int, int, int]]:
+def _clone_rule(
+    number: int, *, refuse_if: int = 0, refuse_unless: int = 0
+) -> list[tuple[int, int, int, int]]:
+    """Judge clone by its flags: refuse it if any of some is set, or unless one is."""
+    test = (_ANY_BIT, 1, 0, refuse_unless) if refuse_unless else (_ANY_BIT, 0, 1, refuse_if)
     body = [
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
-        (_ANY_BIT, 0, 1, _CLONE_NAMESPACES),
+        test,
         (_RETURN, 0, 0, _EPERM),
+        (_RETURN, 0, 0, _ALLOW),
     ]
-    if threads_only:
-        body += [(_ANY_BIT, 1, 0, _CLONE_THREAD), (_RETURN, 0, 0, _EPERM)]
-    body.append((_RETURN, 0, 0, _ALLOW))
     return [(_EQUAL, 0, len(body), number), *body]

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 from . import codec
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any, NoReturn
 
 _FATAL = ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
 
@@ -156,16 +153,16 @@ class Proxy:
         return _peer_of(self).ask("next", self)
 
     def __len__(self) -> int:
-        return self._plain("len", int)
+        return int(self._plain("len", int))
 
     def __bool__(self) -> bool:
-        return self._plain("bool", bool)
+        return bool(self._plain("bool", bool))
 
     def __str__(self) -> str:
-        return self._plain("str", str)
+        return str(self._plain("str", str))
 
     def __repr__(self) -> str:
-        return self._plain("repr", str)
+        return str(self._plain("repr", str))
 
     def _plain(self, operation: str, kind: type) -> Any:
         answer = _peer_of(self).ask(operation, self)
@@ -282,7 +279,7 @@ def _describe(error: BaseException, test: str) -> str:
     return ": ".join(parts)
 
 
-def run(job_fd: int, report_fd: int, questions: int, replies: int, limit: int) -> NoReturn:
+def serve(job_fd: int, report_fd: int, questions: int, replies: int, limit: int) -> NoReturn:
     """Read the job, judge, report. The process ends here."""
     job = codec.decode(codec.read_frame(job_fd, 1 << 30))
     os.close(job_fd)

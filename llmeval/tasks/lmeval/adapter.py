@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 from unittest import mock
 
+import datasets as foreign_datasets
 import lm_eval.tasks._factory as lm_factory
 import lm_eval.utils as lm_utils
 from lm_eval.api.group import Group
@@ -29,8 +30,8 @@ from lm_eval.tasks._yaml_loader import load_yaml
 
 from llmeval.core import (
     Ask,
-    Generation,
     GenerateRequest,
+    Generation,
     Gold,
     GroupMetric,
     Loglikelihood,
@@ -88,12 +89,18 @@ def build_tasks(
     options: TaskOptions,
     workbench: Workbench,
 ) -> tuple[list[LmEvalTask], list[TaskGroup]]:
-    """Build the tasks behind a task, group or tag name, and the groups with their metrics."""
+    """Build the tasks behind a task, group or tag name, and the groups with their metrics.
+
+    ``name`` may be the path of a YAML file in lm-eval's own format.
+    """
     registry = _registry(index, root)
     factory = lm_factory.TaskFactory()
     source = Source(workbench.mirror)
     with _prepared(name, source, options, workbench):
-        built = factory.build(registry[name], overrides=None, registry=registry)
+        entry = registry.get(name) or TaskIndex.entry_from_path(Path(name))
+        if entry is None:
+            raise UsageError("neither a task of lm-eval nor a file", where=name)
+        built = factory.build(entry, overrides=None, registry=registry)
     items = built if isinstance(built, list) else [built]
     tasks: list[LmEvalTask] = []
     groups: list[Group] = []
@@ -130,6 +137,7 @@ def _prepared(
     """Give lm-eval our data, our sandbox and compiled templates while it builds a task."""
     _check_version()
     _compile_templates_once()
+    foreign_datasets.disable_progress_bars()
 
     def download(task: ConfigurableTask, dataset_kwargs: Any = None, **_: Any) -> None:
         _check_runnable(task)
@@ -419,7 +427,8 @@ class LmEvalTask:
                 aggregate = self._task.aggregation().get("pass_at_k")
             aggregate = aggregate or lm_mean()
             better = self._task.higher_is_better()
-            choice = self._task.OUTPUT_TYPE == "multiple_choice"
+            stock = self._task.config.process_results is None  # else acc may be anything, as in mc2
+            choice = self._task.OUTPUT_TYPE == "multiple_choice" and stock
             self.metrics[key] = Metric(
                 name=key,
                 estimate=estimator(aggregate),

@@ -1,7 +1,7 @@
 """The project's sandbox in the place of Hugging Face's ``code_eval`` metric.
 
-lm-eval's humaneval and mbpp fetch ``code_eval`` from the hub and run a trial when they are imported.
-Ours needs no hub, executes in the sandbox, and gives the same ``(pass@k, details)``.
+lm-eval's humaneval and mbpp fetch ``code_eval`` from the hub and run a trial when they are
+imported. Ours needs no hub, executes in the sandbox, and gives the same ``(pass@k, details)``.
 """
 
 from __future__ import annotations

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from llmeval.core import UsageError
-from llmeval.data import fingerprint_split, load_dataset
+from llmeval.data.fingerprint import fingerprint
+from llmeval.data.load import load_dataset
 
-# Names that `datasets` takes for builders of local files rather than for a data set.
-_BUILDERS = frozenset({"json", "csv", "parquet", "text", "arrow", "xml", "pandas", "webdataset"})
+# Names that `datasets` takes for builders rather than for a data set, and that only it can read.
+_BUILDERS = frozenset({"text", "arrow", "xml", "pandas", "webdataset"})
 
 
 class Source:
@@ -89,7 +91,7 @@ class Source:
     def _fingerprint(self, task: Any, split: str) -> dict[str, Any]:
         key = (str(task.DATASET_PATH), task.DATASET_NAME, split)
         if key not in self._fingerprints:
-            self._fingerprints[key] = fingerprint_split(
-                task.dataset[split], id=key[0], config=key[1], split=split
-            )
+            rows = task.dataset[split]
+            found = fingerprint(rows, id=key[0], config=key[1], split=split)
+            self._fingerprints[key] = asdict(found)
         return self._fingerprints[key]
