@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from llmeval.tasks.native.yaml_source import read_validated
+from llmeval.tasks.native.validation import validate
+from llmeval.tasks.native.yaml_source import read_document
 
 
 class RunFile(BaseModel):
@@ -35,4 +36,5 @@ def read_run_file(path: Path) -> RunFile:
     Raises:
         UsageError: names the file, the line, the field and the mend.
     """
-    return read_validated(path, RunFile)
+    file: RunFile = validate(read_document(path), RunFile)
+    return file

@@ -76,7 +76,7 @@ def make_spec(
     model: str | Model | InformedModel,
     tasks: Sequence[str | Task],
     *,
-    model_settings: Mapping[str, Any] | None = None,
+    model_settings: ModelSettings | Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     data: str | Path | None = None,
     out: str | Path = "results",
@@ -86,9 +86,11 @@ def make_spec(
     allow_unsafe_code: bool = False,
 ) -> RunSpec:
     """Check loose arguments and make a specification of them."""
-    options, settings = dict(options or {}), dict(model_settings or {})
+    options = dict(options or {})
     _check_names("option", options, TaskOptions)
-    _check_names("model setting", settings, ModelSettings)
+    settings = model_settings or {}
+    if not isinstance(settings, ModelSettings):
+        settings = ModelSettings.from_mapping(settings)
     _check_counts(options, window, max_errors)
     mirror = data or os.environ.get("LLMEVAL_DATA")
     if not tasks:
@@ -99,7 +101,7 @@ def make_spec(
         model=model,
         tasks=tuple(tasks),
         workspace=Path(workspace).resolve() if workspace else find_workspace(),
-        model_settings=ModelSettings(**settings),
+        model_settings=settings,
         options=TaskOptions(**options),
         mirror=Path(mirror) if mirror else None,
         out=Path(out),

@@ -115,6 +115,7 @@ _OPTIONS = (
 _SETTINGS = (
     "dtype",
     "device",
+    "batch_size",
     "max_length",
     "revision",
     "tokenizer",
@@ -129,13 +130,10 @@ def _make_spec(arguments: argparse.Namespace) -> RunSpec:
     from llmeval.session import make_spec
 
     file = read_run_file(arguments.file) if arguments.file else RunFile()
-    model, settings = arguments.model or file.model, dict(file.model_settings)
-    if arguments.model_args is not None or model == "hf":
-        model, given = from_model_args(model or "hf", arguments.model_args or "")
-        settings.update(given)
-    settings.update(_given(arguments, _SETTINGS))
-    if arguments.batch_size is not None:
-        settings["batch_size"] = _batch_size(arguments.batch_size)
+    model = arguments.model or file.model
+    settings: Any = {**file.model_settings, **_given(arguments, _SETTINGS)}
+    if arguments.model_args is not None:
+        model, settings = from_model_args(arguments.model_args, model or "hf", **settings)
     options = {**file.options, **_given(arguments, _OPTIONS)}
     if arguments.gen_kwargs is not None:
         options["gen_kwargs"] = parse_pairs(arguments.gen_kwargs, "--gen-kwargs")
@@ -160,14 +158,6 @@ def _first(*values: Any) -> Any:
 
 def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def _batch_size(text: str) -> int | None:
-    if text.startswith("auto"):
-        return None
-    if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"not a batch size: {text!r}", where="--batch-size", mend="N or auto")
-    return int(text)
 
 
 def parse_pairs(text: str, where: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_call"]
@@ -71,8 +71,8 @@ _KINDS: dict[str, type[Loglikelihood] | type[Generation] | type[Failure]] = {
 
 def to_plain(response: Response) -> dict[str, Any]:
     """Return a response as plain JSON data."""
-    plain = {k: v for k, v in asdict(response).items() if v is not None}
-    return {"kind": response.kind, **plain}
+    values = {f.name: getattr(response, f.name) for f in fields(response)}
+    return {"kind": response.kind, **{k: v for k, v in values.items() if v is not None}}
 
 
 def from_plain(plain: dict[str, Any]) -> Response:

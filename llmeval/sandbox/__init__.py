@@ -4,8 +4,8 @@ A language model's program is run against a test that came with the data, and on
 back. Three things must hold: the program harms nothing, it cannot talk its way to a pass, and an
 honest program gets the verdict it would get without all this.
 
-**It harms nothing.** Every check runs in a *box* of its own: a fresh process tree that starts with an
-empty environment and no memory of ours, sees the system's libraries and Python read-only and one
+**It harms nothing.** Every check runs in a *box* of its own: a fresh process tree that starts with
+an empty environment and no memory of ours, sees the system's libraries and Python read-only and one
 small scratch folder, has no network and no other process in sight, is limited in CPU time, memory,
 processes, files and output, and dies as a whole when its check, or the harness, ends in any way.
 The `tier` says what makes the walls:
@@ -19,7 +19,7 @@ The `tier` says what makes the walls:
 ==============  ===================================================================================
 
 In all tiers a seccomp filter (x86-64, AArch64) refuses sockets, ptrace, signals to others, new
-processes and what else reaches across. A tier is in force only if a trivial check went through it.
+processes and what else reaches across. A tier is in force only if a trivial check passed in it.
 
 **It cannot talk its way to a pass.** Candidate and test are two processes. The candidate answers
 calls with plain data; the tester holds the expected values, compares, and alone has the pipe on which

@@ -140,7 +140,7 @@ class Counted(FakeTask):
     """Counts its samples that are alive."""
 
     def __init__(self, n: int) -> None:
-        super().__init__("counted", n, evaluate=self.one_question)
+        super().__init__("counted", n, evaluate=self.sometimes_ask)
         self.alive = weakref.WeakSet[Any]()
         self.most = 0
 
@@ -152,8 +152,9 @@ class Counted(FakeTask):
             self.most = max(self.most, len(self.alive))
 
     @staticmethod
-    async def one_question(sample: Sample, ask: Ask) -> list[Score]:
-        await ask([GenerateRequest(sample.id)])
+    async def sometimes_ask(sample: Sample, ask: Ask) -> list[Score]:
+        if sample.id.endswith("0"):
+            await ask([GenerateRequest(sample.id)])
         return [Score("acc", 1.0)]
 
 
@@ -161,6 +162,7 @@ class _Weighty:
     """A payload that can be referred to weakly."""
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_samples_are_never_in_memory_at_once(tmp_path: Path) -> None:
     task, window, seen = Counted(100_000), 1000, 0
 
@@ -172,7 +174,7 @@ def test_a_hundred_thousand_samples_are_never_in_memory_at_once(tmp_path: Path) 
 
     with Journal(tmp_path / "journal.sqlite") as journal:
         run = journal.begin("spec", "run")
-        model = Forgetful(batch=1000)
+        model = Forgetful(batch=100)
         evaluate([task], model, journal=journal, run=run, sink=sink, window=window)
     assert seen == 100_000
     assert task.most <= 3 * window

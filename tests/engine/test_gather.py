@@ -172,21 +172,16 @@ def test_a_sample_may_give_up_waiting(tmp_path: Path) -> None:
     async def evaluate(sample: Sample, ask: Ask) -> list[Score]:
         if sample.id == "0":
             with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(complete(ask, "too slow"), timeout=0.05)
-            await asyncio.sleep(0.05)
+                await asyncio.wait_for(complete(ask, "given up"), timeout=0.02)
+        await asyncio.sleep(0.2)
         await complete(ask, f"first {sample.id}")
         await complete(ask, f"second {sample.id}")
         return [Score("acc", 1.0)]
 
-    async def slow_start(sample: Sample, ask: Ask) -> list[Score]:
-        await asyncio.sleep(0.2)
-        return await evaluate(sample, ask)
-
-    tasks = [FakeTask("a", 1, evaluate=evaluate), FakeTask("b", 3, evaluate=slow_start)]
     model = FakeModel(batch=100)
-    made = attempt(tasks, model, tmp_path)
-    assert [len(made.results), set(s.status for *_, s in made.scores())] == [4, {"scored"}]
-    assert [len(batch) for batch in model.batches] == [3, 3]
+    made = attempt([FakeTask(n=4, evaluate=evaluate)], model, tmp_path)
+    assert set(statuses(made).values()) == {"scored"}
+    assert [len(batch) for batch in model.batches] == [4, 4]
 
 
 def test_asks_that_a_failed_sample_left_behind_hold_nobody_up(tmp_path: Path) -> None:
@@ -262,8 +257,14 @@ def test_twenty_failures_in_a_row_end_the_run_and_keep_the_answers(tmp_path: Pat
 
 
 def test_failures_with_successes_between_do_not_end_the_run(tmp_path: Path) -> None:
-    task = FakeTask(n=300, evaluate=ask_word)
-    made = attempt([task], FakeModel(batch=4, before=refuse("poison")), tmp_path)
+    async def evaluate(sample: Sample, ask: Ask) -> list[Score]:
+        number = int(sample.id)
+        word = "harm" if number % 10 == 3 else "good"  # equally long: the model keeps the order
+        await complete(ask, f"{word} {number:03}")
+        return [Score("acc", 1.0)]
+
+    task = FakeTask(n=300, evaluate=evaluate)
+    made = attempt([task], FakeModel(batch=4, before=refuse("harm")), tmp_path)
     assert list(statuses(made).values()).count("errored") == 30
 
 
@@ -345,7 +346,7 @@ def test_a_plan_that_forgets_a_question_is_refused_rather_than_waited_for(
     model = FakeModel()
     model.plan = lambda requests: plan  # type: ignore[method-assign]
     with pytest.raises(InvalidResult, match="plan does not hold every question once"):
-        attempt([FakeTask(n=3, kind="generate")], model, tmp_path)
+        attempt([FakeTask(n=4, kind="generate")], model, tmp_path)  # three questions
 
 
 def test_a_model_error_names_no_answer_twice(tmp_path: Path) -> None:

@@ -81,10 +81,10 @@ def test_loglikelihoods_equal_lm_evals(both: tuple[Any, Any]) -> None:
 
 def test_greedy_continuations_are_called_greedy_by_both(both: tuple[Any, Any]) -> None:
     ours, theirs = both
-    prompts = ["Once upon a time", "The fox said:", "Question: Why?"]
-    sampling = Sampling(max_tokens=2)
+    prompts = [text[:size] for text in CORPUS for size in range(4, 12)]
+    sampling = Sampling(max_tokens=1)
     texts = [g.text for g in ask(ours, [GenerateRequest(p, sampling) for p in prompts])]
-    pairs = list(zip(prompts, texts, strict=True))
+    pairs = answerable(theirs, list(zip(prompts, texts, strict=True)))
     answers = ask(ours, [LoglikelihoodRequest(*pair) for pair in pairs])
     expected = theirs.loglikelihood(instances("loglikelihood", pairs), disable_tqdm=True)
     assert [a.is_greedy for a in answers] == [greedy for _, greedy in expected]

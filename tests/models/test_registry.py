@@ -154,3 +154,29 @@ def test_absent_devices_lengths_and_templates_are_said(copy: Path) -> None:
             load_model(f"hf:{copy}", ModelSettings(device="cuda:3"))
     expect_fault(copy, "more than the model's 64 positions", max_length=65)
     expect_fault(copy, "no chat template 'nope'", chat_template="nope")
+
+
+def test_a_cached_hub_model_loads_without_a_hub(
+    llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--org--tiny"
+    shutil.copytree(llama_dir, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    model = load_model("hf:org/tiny", ModelSettings(device="cpu"))
+    assert isinstance(model, Model)
+    assert model.describe()["identity"]["model"] == {"commit": commit}
+    with pytest.raises(UsageError, match="hub cannot be reached"):
+        load_model("hf:org/tiny", ModelSettings(device="cpu", revision="another"))
+
+
+def test_pocket_is_an_ordinary_model() -> None:
+    model = load_model("pocket", ModelSettings(device="cpu"))
+    assert isinstance(model, Model)
+    assert model.name == "pocket"
+    assert {"loglikelihood", "generate"} <= model.capabilities

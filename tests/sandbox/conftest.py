@@ -11,7 +11,7 @@ from llmeval.sandbox.nursery import TIERS
 from llmeval.sandbox.tiers import failure_of
 
 LIMITS = Limits(
-    cpu_seconds=2, wall_seconds=20, memory_mb=256, output_kb=256, file_kb=1024, processes=1
+    cpu_seconds=1, wall_seconds=20, memory_mb=256, output_kb=256, file_kb=1024, processes=1
 )
 
 

@@ -24,9 +24,7 @@ def attack(sandbox: Sandbox, code: str, test: str = TEST) -> Verdict:
     """Run a whole program as the candidate and check that no process of it is left."""
     before = descendants()
     verdict = sandbox.check_function("", textwrap.dedent(code), test, "f")
-    left = wait_until_gone(descendants() - before)
-    # The first check of a sandbox starts its nursery, which stays; a box would be below it.
-    assert not {pid for pid in left if not before} or len(left) <= 3, left
+    assert not wait_until_gone(descendants() - before)
     return verdict
 
 
@@ -200,7 +198,7 @@ def test_fork_bomb_is_stopped_where_processes_are_refused(sandbox: Sandbox) -> N
 def test_fork_bomb_is_stopped_by_the_count(tier: str) -> None:
     if tier == "rlimits" or (tier == "bubblewrap" and os.geteuid() == 0):
         pytest.skip(f"{tier} cannot count processes here and refuses all, tested above")
-    limits = Limits(cpu_seconds=2, wall_seconds=20, memory_mb=256, processes=8)
+    limits = Limits(cpu_seconds=1, wall_seconds=20, memory_mb=256, processes=8)
     with Sandbox(limits, tier=tier) as sandbox:
         assert sandbox.check_function("", "def f(x):\n    return 2 * x\n", TEST, "f").passed
         before = descendants()
@@ -211,7 +209,7 @@ def test_fork_bomb_is_stopped_by_the_count(tier: str) -> None:
 
 
 def test_daemon_does_not_outlive_its_check(tier: str) -> None:
-    limits = Limits(cpu_seconds=2, wall_seconds=20, memory_mb=256, processes=8)
+    limits = Limits(cpu_seconds=1, wall_seconds=20, memory_mb=256, processes=8)
     code = """
         import os, time, signal
         for number in range(1, 65):
@@ -324,7 +322,7 @@ def test_scratch_folder_is_writable_bounded_and_fresh(sandbox: Sandbox) -> None:
 
 
 def test_environment_is_empty_of_ours(
-    tier: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMEVAL_TEST_KEY", "sk-very-secret")
     code = f"""
@@ -337,7 +335,7 @@ def test_environment_is_empty_of_ours(
             return "done" if "sk-very-secret" in "".join(found) else "no"
         """
     with Sandbox(LIMITS, tier=tier, allow_unsafe=True) as sandbox:
-        assert not attack(sandbox, code, HELD).passed
+        assert not sandbox.check_function("", textwrap.dedent(code), HELD, "f").passed
 
 
 def test_memory_of_others_cannot_be_read(sandbox: Sandbox) -> None:
@@ -419,7 +417,7 @@ def test_candidate_finds_neither_test_nor_nonce_in_its_memory(sandbox: Sandbox) 
     code = """
         import gc
         def f(x):
-            needle = "a_name_that_only_" + "the_test_has"
+            needle = "_".join(["a", "name", "that", "only", "the", "test", "has"])
             texts = [o for o in gc.get_objects() if isinstance(o, (dict, list, tuple))]
             return "done" if needle in repr(texts) else "no"
         """

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from llmeval.core.errors import UsageError
 from llmeval.models.hf.identity import digest_folder
-from llmeval.models.hf.source import Source, check_tokenizer, find_source
+from llmeval.models.hf.source import Source, check_tokenizer, find_commit, find_source
 from llmeval.models.settings import ModelSettings
 
 _DEFAULT_LENGTH = 2048  # lm-eval's, where neither configuration nor tokenizer says
@@ -75,9 +75,9 @@ def load_checkpoint(source: Source, where: str, settings: ModelSettings) -> Chec
         device = _choose_device(settings.device)
         model = _attempt("weights", where, lambda: _load_weights(source, config, settings, where))
         model = _attempt("weights", where, lambda: model.eval().to(device))
-    identity = {"model": _identify(source, config), "tokenizer": None}
+    identity = {"model": _identify(source), "tokenizer": None}
     if tokenizer_source is not source:
-        identity["tokenizer"] = _identify(tokenizer_source, tokenizer)
+        identity["tokenizer"] = _identify(tokenizer_source)
     return Checkpoint(model, tokenizer, _find_length(config, tokenizer, settings, where), identity)
 
 
@@ -205,8 +205,7 @@ def _find_length(config: Any, tokenizer: Any, settings: ModelSettings, where: st
     return int(own) if own is not None and own < _UNSET_LENGTH else _DEFAULT_LENGTH
 
 
-def _identify(source: Source, loaded: Any) -> dict[str, Any]:
+def _identify(source: Source) -> dict[str, Any]:
     if source.folder is not None:
         return {"files": digest_folder(source.folder)}
-    commit = getattr(loaded, "_commit_hash", None) or loaded.init_kwargs.get("_commit_hash")
-    return {"commit": commit or [source.target, source.revision]}
+    return {"commit": find_commit(source)}

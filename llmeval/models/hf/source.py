@@ -61,7 +61,7 @@ def find_source(target: str, where: str, file: str, revision: str | None = None)
         raise UsageError(
             f"there is no folder {target}", where=where, mend="give a checkpoint's folder or hub id"
         )
-    cached = _is_cached(target, file, revision)
+    cached = _find_cached(target, file, revision) is not None
     if not _reach_hub():
         if cached:
             return Source(target, None, revision, offline=True)
@@ -105,10 +105,21 @@ def check_tokenizer(source: Source, where: str) -> None:
     )
 
 
-def _is_cached(target: str, file: str, revision: str | None) -> bool:
+def find_commit(source: Source) -> str:
+    """Return the commit of a hub repository that was loaded, from where its files lie."""
+    for file in ("config.json", *_TOKENIZER_FILES):
+        if path := _find_cached(source.target, file, source.revision):
+            return path.parent.name  # .../snapshots/COMMIT/FILE
+    raise UsageError(
+        "cannot tell which commit was loaded", where=source.target, mend="give a local folder"
+    )
+
+
+def _find_cached(target: str, file: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(target, file, revision=revision), str)
+    path = try_to_load_from_cache(target, file, revision=revision)
+    return Path(path) if isinstance(path, str) else None
 
 
 def _reach_hub() -> bool:

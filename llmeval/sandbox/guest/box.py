@@ -215,6 +215,9 @@ def _limit_resources(limits: dict[str, int], *, counted: bool) -> None:
     if counted:
         wanted[resource.RLIMIT_NPROC] = limits["processes"] + _THREADS
     for kind, value in wanted.items():
-        hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        ceiling = resource.getrlimit(kind)[1]
+        # At the soft limit SIGXCPU, which tells why; at the hard one SIGKILL, which none ignores.
+        hard = value + 1 if kind == resource.RLIMIT_CPU else value
+        if ceiling != resource.RLIM_INFINITY:
+            value, hard = min(value, ceiling), min(hard, ceiling)
+        resource.setrlimit(kind, (value, hard))

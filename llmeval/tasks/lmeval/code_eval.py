@@ -56,19 +56,21 @@ class CodeEval:
         if context.sandbox is None:
             raise UsageError("this task executes code, and no sandbox was given")
         sandbox = context.sandbox()
-        counts: list[tuple[int, int]] = []
+        drawn: list[int] = []
+        correct: list[int] = []
         details: dict[int, list[tuple[int, dict[str, Any]]]] = {}
         for number, (test, candidates) in enumerate(zip(references, predictions, strict=True)):
             verdicts = [_check(sandbox, code, test, context.doc) for code in candidates]
-            counts.append((len(verdicts), sum(verdict.passed for verdict in verdicts)))
+            drawn.append(len(verdicts))
+            correct.append(sum(verdict.passed for verdict in verdicts))
             details[number] = [
                 (i, {"passed": verdict.passed, "result": verdict.reason or verdict.status})
                 for i, verdict in enumerate(verdicts)
             ]
         values = {
-            f"pass@{draws}": float(pass_at_k(*zip(*counts, strict=True), draws).mean())
+            f"pass@{draws}": float(pass_at_k(drawn, correct, draws).mean())
             for draws in k
-            if all(n >= draws for n, _ in counts)
+            if min(drawn) >= draws
         }
         return values, details
 

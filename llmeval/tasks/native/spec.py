@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     Field,
-    TypeAdapter,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from llmeval.core import UsageError
 from llmeval.tasks.native.scorers import AnyScorer, Strict, short_form
 from llmeval.tasks.native.templates import is_template
-from llmeval.tasks.native.yaml_source import Document, Place
+from llmeval.tasks.native.validation import Misfit, validate
+from llmeval.tasks.native.yaml_source import Document
 
 Template = Annotated[str, Field(min_length=1)]
-
-
-class Misfit(ValueError):
-    """Fields that do not fit together, and the mend."""
-
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.mend = mend
 
 
 def _version(value: Any) -> Any:
@@ -306,16 +292,11 @@ class SuiteSpec(Strict):
 TaskSpec = ChoiceTask | GenerateTask | CodeTask | StepsTask
 AnySpec = TaskSpec | SuiteSpec
 
-_ADAPTER: TypeAdapter[AnySpec] = TypeAdapter(Annotated[AnySpec, Field(discriminator="type")])
-
 
 def _refuse_duplicates(names: Sequence[str], what: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise Misfit(f"{', '.join(twice)} stands in {what} more than once", "give each a name")
-
-
-# -- errors ----------------------------------------------------------------------------------------
 
 
 def parse_spec(document: Document) -> AnySpec:
@@ -324,98 +305,5 @@ def parse_spec(document: Document) -> AnySpec:
     Raises:
         UsageError: one line with file, line and field of the first fault, and how many more.
     """
-    try:
-        return _ADAPTER.validate_python(document.data)
-    except ValidationError as error:
-        raise _explain(document, error) from error
-
-
-def _explain(document: Document, error: ValidationError) -> UsageError:
-    faults = [_describe(document, fault) for fault in error.errors(include_url=False)]
-    # One fault a place: a field that takes several types is refused once for each of them. A field
-    # that is misspelt comes before the one that is therefore missing.
-    places = {fault.place: fault for fault in reversed(faults)}
-    ranked = sorted(places.values(), key=lambda f: (f.rank, document.line_of(f.place)))
-    more = f"; and {len(ranked) - 1} more faults" if len(ranked) > 1 else ""
-    return document.error(ranked[0].what + more, ranked[0].place, ranked[0].mend)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    what: str
-    place: Place
-    mend: str | None
-    rank: int = 1
-
-
-def _describe(document: Document, fault: Any) -> _Fault:
-    # Every location but that of a bad type starts with the type, as the union's tag.
-    kind, loc = fault["type"], fault["loc"][1:]
-    place = _written(document, loc)
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(place[-1]), _fields_beside(fault["loc"]), n=1)
-        mend = f"did you mean {near[0]!r}?" if near else "see docs/tasks.md"
-        return _Fault("unknown field", place, mend, rank=0)
-    if kind == "missing":
-        return _Fault("it is missing", (*place, loc[-1]), "add it", rank=2)
-    if kind in ("union_tag_not_found", "union_tag_invalid"):
-        return _describe_tag(fault, place)
-    if kind == "value_error":
-        error = fault["ctx"]["error"]
-        return _Fault(str(error), place, getattr(error, "mend", None))
-    said = fault["msg"].replace("Input should", "should", 1)
-    return _Fault(f"{said}, not {_shorten(fault['input'])}", place, _MENDS.get(kind))
-
-
-_MENDS = {
-    "string_type": "quote it",
-    "int_type": "write a whole number without quotes",
-    "bool_type": "write true or false",
-    "list_type": "write a list, [a, b]",
-}
-
-
-def _describe_tag(fault: Any, place: Place) -> _Fault:
-    known = fault["ctx"].get("expected_tags", "").replace("'", "")
-    given = fault["input"].get("type") if isinstance(fault["input"], dict) else fault["input"]
-    if given is None:
-        return _Fault("it is missing", (*place, "type"), "say which type it is")
-    near = difflib.get_close_matches(str(given), known.split(", "), n=1)
-    guess = f"did you mean {near[0]!r}? " if near else ""
-    return _Fault(f"unknown type {given!r}", (*place, "type"), f"{guess}there are {known}")
-
-
-def _written(document: Document, loc: Sequence[str | int]) -> Place:
-    """Return the place in the file: pydantic's location has the names of union members too."""
-    place: Place = ()
-    for part in loc:
-        if (*place, part) in document.lines:
-            place = (*place, part)
-    return place
-
-
-def _fields_beside(loc: Sequence[str | int]) -> list[str]:
-    """Return the fields that an unknown one may have been meant as: its type's, else all."""
-    if len(loc) == 2:
-        models = [m for m in _models() if loc[0] in _types(m)]
-    else:
-        models = list(_models())
-    return sorted({name for model in models for name in model.model_fields})
-
-
-def _models() -> Iterator[type[BaseModel]]:
-    pending: list[type[BaseModel]] = [Strict]
-    while pending:
-        model = pending.pop()
-        pending += model.__subclasses__()
-        yield model
-
-
-def _types(model: type[BaseModel]) -> tuple[Any, ...]:
-    field = model.model_fields.get("type")
-    return get_args(field.annotation) if field else ()
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    spec: AnySpec = validate(document, AnySpec, discriminator="type")
+    return spec
