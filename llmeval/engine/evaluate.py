@@ -135,16 +135,16 @@ async def _evaluate_informed(
     for task in tasks:
         model.study(task)
     usage = Usage()
+
+    async def judge(task: Task, sample: Sample, number: int) -> Evaluated:
+        exchanges: list[tuple[Request, Response]] = []
+        scores = await _score(task, sample, _informed_ask(model, task, sample, exchanges))
+        usage.requests += len(exchanges)
+        progress.advance(task.name)
+        return Evaluated(task, sample, exchanges, scores)
+
     for items in _windows(tasks, window):
-        results = []
-        for task, sample in items:
-            exchanges: list[tuple[Request, Response]] = []
-            ask = _informed_ask(model, task, sample, exchanges)
-            scores = await _score(task, sample, ask)
-            usage.requests += len(exchanges)
-            results.append(Evaluated(task, sample, exchanges, scores))
-            progress.advance(task.name)
-        sink(results)
+        sink(await _Results(judge, items).in_order())
     return usage
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmeval.core import Request, Response, Sample, Score, canonical_json
+from llmeval.core import Request, Response, Sample, Score, StorageError, canonical_json
 from llmeval.core.responses import to_plain
 from llmeval.runs.files import storage_errors
 
@@ -61,15 +62,27 @@ class RecordWriter:
     def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
         import pyarrow as pa
 
-        with storage_errors(self._folder / name):
+        with self._disk(name):
             self._writers[name].write_table(pa.Table.from_pylist(rows, self._schemas[name]))
 
     def close(self) -> None:
         """Finish both tables and put them under their names."""
         for name, writer in self._writers.items():
-            with storage_errors(self._folder / name):
+            with self._disk(name):
                 writer.close()
                 self._partial(name).replace(self._folder / name)
+
+    @contextmanager
+    def _disk(self, name: str) -> Iterator[None]:
+        """Where the disk refuses, give up both tables and the room that they take."""
+        try:
+            with storage_errors(self._folder / name):
+                yield
+        except StorageError:
+            for other, writer in self._writers.items():
+                writer.is_open = False  # or its finalizer tries the disk again, with a traceback
+                self._partial(other).unlink(missing_ok=True)
+            raise
 
 
 def _samples_schema() -> pa.Schema:

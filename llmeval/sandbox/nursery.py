@@ -66,6 +66,8 @@ class Nursery:
     """
 
     def __init__(self, tier: str) -> None:
+        if sys.platform != "linux":
+            raise SandboxError("the sandbox needs Linux")
         self.tier = tier
         self._numbers = itertools.count()
         self._lock = threading.Lock()

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmeval.core import Request, Task
-from llmeval.engine import Usage
+from llmeval.core import LlmevalError, Request, Task
 from tests.support.attempts import Attempt, attempt, journaled
 from tests.support.fakes import FakeModel, FakeTask, Kind
 
@@ -33,8 +31,8 @@ def task_lists(draw: st.DrawFn) -> list[Task]:
     ]
 
 
-class Stop(Exception):
-    """The end of an attempt; no error that the gather would take for the model's."""
+class Stop(LlmevalError):
+    """The end of an attempt: no error that the gather would take for the model's."""
 
 
 @contextmanager
@@ -53,7 +51,7 @@ class Dying(FakeModel):
     def _count(self, requests: Sequence[Request]) -> None:
         self._left -= 1
         if self._left < 0:
-            raise KeyboardInterrupt
+            raise Stop("stopped")
 
 
 def run_with_kills(
@@ -67,11 +65,11 @@ def run_with_kills(
         made = Attempt()
         try:
             attempt(tasks, model, folder, window=window, into=made)
-        except KeyboardInterrupt:
+        except Stop:
             assert len(model.batches) == k
         else:
             return made, batches + model.batches
-        finally:
+        finally:  # what was answered before is not asked again
             assert not kept & {model._keyring.key(r) for r in model.asked}
             batches += model.batches
     raise AssertionError("the last attempt was not killed")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from llmeval.sandbox import Limits, Sandbox, Verdict
 from llmeval.sandbox.guest import landlock
 from tests.sandbox.conftest import LIMITS
 from tests.sandbox.processes import descendants, wait_until_gone
+from tests.support.shared import ROOT
 
 TEST = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(3) == 6\n"
 HELD = "def check(candidate):\n    assert candidate(2) == 'done'\n"
@@ -198,7 +201,7 @@ def test_fork_bomb_is_stopped_where_processes_are_refused(sandbox: Sandbox) -> N
 def test_fork_bomb_is_stopped_by_the_count(tier: str) -> None:
     if tier == "rlimits" or (tier == "bubblewrap" and os.geteuid() == 0):
         pytest.skip(f"{tier} cannot count processes here and refuses all, tested above")
-    limits = Limits(cpu_seconds=1, wall_seconds=20, memory_mb=256, processes=8)
+    limits = Limits(cpu_seconds=1, wall_seconds=5, memory_mb=256, processes=8)
     with Sandbox(limits, tier=tier) as sandbox:
         assert sandbox.check_function("", "def f(x):\n    return 2 * x\n", TEST, "f").passed
         before = descendants()
@@ -295,7 +298,7 @@ def test_system_cannot_be_written(sandbox: Sandbox, outside: Path) -> None:
     code = """
         import os, sys
         def f(x):
-            for folder in ("/", "/usr", "/dev", "/etc", "/proc", "/var/tmp", "/dev/shm", sys.prefix):
+            for folder in ("/", "/usr", "/dev", "/etc", "/proc", "/var/tmp", sys.prefix):
                 try:
                     open(folder + "/llmeval-was-here", "w").close()
                     os.unlink(folder + "/llmeval-was-here")
@@ -321,21 +324,35 @@ def test_scratch_folder_is_writable_bounded_and_fresh(sandbox: Sandbox) -> None:
         assert (verdict := attack(sandbox, code, test)).passed, verdict
 
 
-def test_environment_is_empty_of_ours(
-    tier: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LLMEVAL_TEST_KEY", "sk-very-secret")
-    code = f"""
-        import os, glob
-        def f(x):
-            found = [repr(os.environ)]
-            for path in ["/proc/{os.getpid()}/environ", *glob.glob("/proc/*/environ")]:
-                try: found.append(open(path, "rb").read().decode("latin-1"))
-                except OSError: pass
-            return "done" if "sk-very-secret" in "".join(found) else "no"
-        """
-    with Sandbox(LIMITS, tier=tier, allow_unsafe=True) as sandbox:
-        assert not sandbox.check_function("", textwrap.dedent(code), HELD, "f").passed
+SECRETIVE = """
+import os
+from llmeval.sandbox import Sandbox
+code = f'''
+import os, glob
+def f(x):
+    found = [repr(os.environ)]
+    for path in ["/proc/{os.getpid()}/environ", *glob.glob("/proc/*/environ")]:
+        try: found.append(open(path, "rb").read().decode("latin-1"))
+        except OSError: pass
+    return "sk-very-secret" in "".join(found)
+'''
+with Sandbox(tier=%r, allow_unsafe=True) as sandbox:
+    for answer in (False, True):
+        test = f"def check(candidate): assert candidate(1) is {answer}"
+        print(sandbox.check_function("", code, test, "f").passed)
+"""
+
+
+def test_environment_of_the_harness_cannot_be_read(tier: str) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", SECRETIVE % tier],
+        env={**os.environ, "LLMEVAL_TEST_KEY": "sk-very-secret"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.split() == ["True", "False"]
 
 
 def test_memory_of_others_cannot_be_read(sandbox: Sandbox) -> None:

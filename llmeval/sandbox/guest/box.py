@@ -5,9 +5,9 @@
 
 The supervisor forks before either job has been read: the candidate cannot find the test, nor the
 tester's nonce, in what it inherits. Both children are confined alike and joined by two pipes. When
-the tester has ended, the supervisor says on its own pipe how both ended, and exits; it is process 1
-of its namespace, so the kernel then kills whatever the candidate has left. The same happens when the
-nursery or the harness dies, at any time, by any signal.
+the tester has ended, the supervisor says on its own pipe how both ended, and exits. It is process 1
+of its namespace, so the kernel then kills whatever the candidate has left. The same happens when
+the nursery or the harness dies, at any time, by any signal.
 """
 
 from __future__ import annotations
@@ -19,44 +19,38 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import candidate, codec, tester
+from . import candidate, codec, kernel, landlock, namespaces, seccomp, tester
 
-LINUX = sys.platform == "linux"
-if LINUX:
-    from . import kernel, landlock, namespaces, seccomp
-
-_COMMON_FILTER = seccomp.build_common(os.uname().machine) if LINUX and seccomp.supported() else b""
+_COMMON_FILTER = seccomp.build_common(os.uname().machine) if seccomp.supported() else b""
 _THREADS = 32
 """Threads that a box may have beside its processes: the kernel counts both alike."""
 
 
 def prepare(tier: str, visible: list[str]) -> None:
     """Make the nursery what its boxes are to inherit. Raises OSError."""
-    if LINUX:
-        kernel.die_with_parent()
-        kernel.hide_memory()
+    kernel.die_with_parent()
+    kernel.hide_memory()
     if tier == "namespaces":
         namespaces.build_walls(visible)
 
 
-def run(spec: dict[str, Any], fds: list[int]) -> NoReturn:
+def run(spec: dict[str, Any], fds: list[int], nursery: int) -> NoReturn:
     """Be the supervisor of one box, in a process forked for it.
 
     Args:
         spec: see `llmeval.sandbox.nursery`.
         fds: where to report, then what the children get.
+        nursery: number of the process that forked this one.
     """
     control, *given = fds
     try:
-        if LINUX:
-            kernel.die_with_parent()
+        kernel.die_with_parent(nursery)
         if spec["room"]:
             namespaces.enter_room(spec["limits"]["file_kb"])
-        elif LINUX:
+        else:
             kernel.adopt_orphans()
         os.chdir(spec["scratch"])
-        if LINUX:
-            _confine_supervisor(spec)
+        _confine_supervisor()
         report = _script(spec, given) if spec["script"] else _check(spec, given)
     except OSError as error:
         report = {"error": f"{type(error).__name__}: {error}"}
@@ -69,13 +63,15 @@ def _check(spec: dict[str, Any], given: list[int]) -> dict[str, Any]:
     questions, replies = os.pipe(), os.pipe()
     report, code, test = given
     limit = spec["limits"]["output_kb"] << 10
+    supervisor = os.getpid()
     serving = os.fork()
     if serving == 0:
-        code_fd, asked, answered = _confine(spec, [code, questions[0], replies[1]])
+        code_fd, asked, answered = _confine(spec, [code, questions[0], replies[1]], supervisor)
         _serve(code_fd, asked, answered, limit)
     testing = os.fork()
     if testing == 0:
-        job, verdict, ask, answer = _confine(spec, [test, report, questions[1], replies[0]])
+        keep = [test, report, questions[1], replies[0]]
+        job, verdict, ask, answer = _confine(spec, keep, supervisor)
         tester.serve(job, verdict, ask, answer, limit)
     for fd in (*questions, *replies, *given):
         os.close(fd)
@@ -93,9 +89,10 @@ def _serve(code_fd: int, questions: int, replies: int, limit: int) -> NoReturn:
 
 def _script(spec: dict[str, Any], given: list[int]) -> dict[str, Any]:
     """Run a program of its own, its input and outputs being descriptors of the harness."""
+    supervisor = os.getpid()
     running = os.fork()
     if running == 0:
-        code_fd, *fds = _confine(spec, given)
+        code_fd, *fds = _confine(spec, given, supervisor)
         try:
             code = codec.decode(codec.read_frame(code_fd, 1 << 30))
             Path("main.py").write_text(code, encoding="utf-8", errors="surrogatepass")
@@ -124,7 +121,7 @@ def _await(children: dict[int, str], *, last: int, room: bool) -> dict[str, Any]
         os.kill(pid, signal.SIGKILL)
     while children:
         _reap(children, ends)
-    if LINUX and not room and os.getpid() != 1:
+    if not room:
         _kill_strays()
     return ends
 
@@ -142,9 +139,7 @@ def _kill_strays() -> None:
     Only where there is no process namespace whose end would do this, and no filter against forks.
     """
     while True:
-        strays = [
-            int(path.name) for path in Path("/proc").glob("[0-9]*") if _is_child(path.name)
-        ]
+        strays = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _is_child(path.name)]
         if not strays:
             return
         for pid in strays:
@@ -160,29 +155,28 @@ def _is_child(pid: str) -> bool:
         return False
 
 
-def _confine_supervisor(spec: dict[str, Any]) -> None:
+def _confine_supervisor() -> None:
     """Give up, before forking, what neither child is to have. Raises OSError."""
     kernel.drop_capabilities()
     kernel.forbid_new_privileges()
     kernel.hide_memory()
-    if spec["tier"] == "rlimits" and landlock.version():
-        landlock.restrict([*spec["visible"], "/dev", "/proc"], [spec["scratch"], "/dev/null"])
     if seccomp.supported():
         seccomp.install(_COMMON_FILTER)
 
 
-def _confine(spec: dict[str, Any], keep: list[int]) -> list[int]:
+def _confine(spec: dict[str, Any], keep: list[int], supervisor: int) -> list[int]:
     """Make this forked child harmless; return the new numbers of the descriptors to keep."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     fds = _keep_only(keep)
-    _limit_resources(spec["limits"], counted=spec["tier"] != "rlimits")
-    if LINUX:
-        kernel.die_with_parent()
-        if seccomp.supported():
-            pid = os.getpid() if spec["alone"] else None
-            seccomp.install(seccomp.build_last(os.uname().machine, pid))
+    _limit_resources(spec["limits"], counted=spec["room"])
+    kernel.die_with_parent(supervisor)
+    if not spec["room"] and landlock.version():
+        landlock.restrict([*spec["visible"], "/dev"], [spec["scratch"], "/dev/null"])
+    if seccomp.supported():
+        pid = os.getpid() if spec["alone"] else None
+        seccomp.install(seccomp.build_last(os.uname().machine, pid))
     return fds
 
 
@@ -209,9 +203,9 @@ def _limit_resources(limits: dict[str, int], *, counted: bool) -> None:
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_STACK: 8 << 20,
+        resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
     }
-    if LINUX:
-        wanted[resource.RLIMIT_MSGQUEUE] = wanted[resource.RLIMIT_MEMLOCK] = 0
     if counted:
         wanted[resource.RLIMIT_NPROC] = limits["processes"] + _THREADS
     for kind, value in wanted.items():

@@ -1,8 +1,8 @@
 """Plain data on the wire: a strict, self-delimiting encoding of exact built-in values.
 
-The candidate may send any bytes it likes. Decoding them builds values of the types below and nothing
-else: no class is looked up, no code runs, so a value that arrives compares by what it *is*. An object
-that is not plain data arrives as a `Handle`, an opaque number.
+The candidate may send any bytes it likes. Decoding them builds values of the types below and
+nothing else: no class is looked up, no code runs, so a value that arrives compares by what it *is*.
+An object that is not plain data arrives as a `Handle`, an opaque number.
 
 A value is a tag byte and a body; lengths and counts are 4 bytes, big endian:
 

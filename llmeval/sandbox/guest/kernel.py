@@ -43,9 +43,15 @@ def prctl(option: int, *arguments: Any) -> None:
     call("prctl", option, *arguments, *(0,) * (4 - len(arguments)))
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Have the kernel kill this process when the thread that started it ends.
+
+    Args:
+        parent: its number, to notice that it has ended already; the kernel tells of later ends.
+    """
     prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 def adopt_orphans() -> None:

@@ -2,13 +2,14 @@
 
 `build_walls` gives the ``namespaces`` tier what bubblewrap gives the other: no network, and a root
 that holds read-only views of the system's libraries and of Python, a few devices, and nothing else.
-It is done once. `enter_room` is done for every box, in both tiers: its own processes, its own users,
-its own scratch folder, and nothing where /proc was.
+It is done once. `enter_room` is done for every box, in both tiers: its own processes, its own
+users, its own scratch folder, and nothing where /proc was.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import stat
 from pathlib import Path
 
@@ -68,11 +69,18 @@ def enter_room(scratch_kb: int) -> None:
     kernel.mount("tmpfs", "/tmp", "tmpfs", _SAFE, f"size={scratch_kb}k,nr_inodes=4096,mode=1777")
     kernel.mount("tmpfs", "/proc", "tmpfs", _SAFE | kernel.MS_RDONLY, "size=4k,mode=555")
     os.chdir("/tmp")
+    outside, inside = os.pipe()
     child = os.fork()
     if child:
+        os.close(outside)
         os.waitpid(child, 0)
         os._exit(0)
+    os.close(inside)
     kernel.die_with_parent()
+    # Process 1 cannot see whether its parent ended before it said so; the pipe can.
+    if select.select([outside], [], [], 0)[0]:
+        os._exit(1)
+    os.close(outside)
 
 
 def _unshare_walls() -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import os
-import random
 import signal
 import socket
 import sys
@@ -38,7 +37,6 @@ def main(argument: str) -> NoReturn:
     connection = socket.socket(fileno=settings["socket"])
     for name in _COMMON_MODULES.split():
         __import__(name)
-    random.seed(0)  # every box starts from this state: the same program, the same verdict
     try:
         box.prepare(settings["tier"], settings["visible"])
     except OSError as error:
@@ -68,6 +66,7 @@ def _serve(connection: socket.socket) -> NoReturn:
 
 
 def _fork_box(connection: socket.socket, spec: dict[str, Any], fds: list[int]) -> int:
+    nursery = os.getpid()
     try:
         pid = os.fork()
     except OSError as error:  # the host has no process left
@@ -76,7 +75,7 @@ def _fork_box(connection: socket.socket, spec: dict[str, Any], fds: list[int]) -
         return -1
     if pid == 0:
         connection.close()
-        box.run(spec, fds)
+        box.run(spec, fds, nursery)
     return pid
 
 

@@ -183,7 +183,7 @@ def _assemble(machine: str, lines: list[tuple[int, int, int, int]]) -> bytes:
 def _when(
     number: int, argument: int, *, refuse: tuple[int, ...] = (), allow: tuple[int, ...] = ()
 ) -> list[tuple[int, int, int, int]]:
-    """Judge one call by the low half of one argument: a list to refuse, or the only ones allowed."""
+    """Judge a call by the low half of one argument: what to refuse, or all that is allowed."""
     body = [(_LOAD, 0, 0, _FIRST_ARGUMENT + 8 * argument)]
     for value in refuse or allow:
         body += [(_EQUAL, 0, 1, value), (_RETURN, 0, 0, _EPERM if refuse else _ALLOW)]

@@ -1,14 +1,16 @@
 """The tester's side: run the data set's test against a candidate that lives in another process.
 
-The test sees proxies. A call sends its arguments as plain data and gets the result as plain data, so
-nothing the candidate defines, patches or overrides is ever executed here. The verdict is written by
-this process alone, on a pipe that the candidate never had.
+The test sees proxies. A call sends its arguments as plain data and gets the result as plain data,
+so nothing the candidate defines, patches or overrides is ever executed here. The verdict is written
+by this process alone, on a pipe that the candidate never had.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import sys
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -203,8 +205,7 @@ def judge(job: dict[str, Any], peer: Peer, verdicts: Verdicts) -> NoReturn:
     except (SyntaxError, ValueError) as error:
         verdicts.end("error", f"the test cannot be run: {type(error).__name__}: {error}")
     try:
-        if "random" in job["test"]:
-            _fix_seed()
+        random.seed(0)  # tests that draw their inputs: the same answer, the same verdict
         peer.receive()  # whether the candidate's code ran at all
         run(peer)
     except MemoryError:
@@ -214,11 +215,11 @@ def judge(job: dict[str, Any], peer: Peer, verdicts: Verdicts) -> NoReturn:
     verdicts.end("passed", "")
 
 
-def _fix_seed() -> None:
-    """Some tests draw their inputs; the same answer must get the same verdict every time."""
-    import random
-
-    random.seed(0)
+def _namespace() -> dict[str, Any]:
+    """Return the globals of a new module; dataclasses look theirs up by name."""
+    module = types.ModuleType("llmeval_test")
+    sys.modules[module.__name__] = module
+    return module.__dict__
 
 
 def _function(job: dict[str, Any]) -> Callable[[Peer], None]:
@@ -228,7 +229,7 @@ def _function(job: dict[str, Any]) -> Callable[[Peer], None]:
 
     def run(peer: Peer) -> None:
         candidate = peer.ask("name", job["entry_point"])
-        namespace: dict[str, Any] = {"__name__": "test"}
+        namespace = _namespace()
         exec(prompt, namespace)  # helper functions that the test calls
         namespace[job["entry_point"]] = candidate
         exec(test, namespace)
@@ -250,7 +251,7 @@ def _asserts(job: dict[str, Any]) -> Callable[[Peer], None]:
     test = compile(job["test"], "<test>", "exec")
 
     def run(peer: Peer) -> None:
-        namespace: dict[str, Any] = {"__name__": "test"}
+        namespace = _namespace()
         for name in job["modules"]:
             namespace[name] = __import__(name)
         for name in job["names"]:

@@ -89,15 +89,21 @@ def read_sampling(spec: Sampled, options: TaskOptions) -> Sampling:
             )
         settings[key] = value
     stop = settings["stop"]
-    temperature = float(settings["temperature"] or 0)
     return Sampling(
         max_tokens=settings["max_tokens"],
-        temperature=0.0 if sampled is False else temperature,
+        temperature=_temperature(float(settings["temperature"] or 0), sampled, given),
         top_p=settings["top_p"],
         top_k=settings["top_k"],
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
         seed=options.seed,
     )
+
+
+def _temperature(wanted: float, sampled: bool | None, given: Mapping[str, Any]) -> float:
+    """``do_sample`` as in lm-eval: false means greedy; true alone means temperature 1."""
+    if sampled is False:
+        return 0.0
+    return 1.0 if sampled and wanted == 0 and "temperature" not in given else wanted
 
 
 _ALIASES = {"max_gen_toks": "max_tokens", "max_new_tokens": "max_tokens", "until": "stop"}

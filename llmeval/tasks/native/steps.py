@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmeval.core import Ask, GenerateRequest, Gold, Metric, Sample, Score
 from llmeval.tasks.native.generate import (
@@ -39,13 +39,15 @@ class StepsTaskRunner(NativeTask):
         self._conversation = spec.conversation
         self._targets = read_targets(self, spec)
         self._scorers = build_scorers(spec, 1, setting)
-        self._prompter = Prompter.of(
+        prompter = Prompter.of(
             setting.options,
             setting.workbench,
             system=spec.system,
             delimiter=spec.delimiter,
             gap="\n\n",
         )
+        # Examples may stand in one turn if that is asked for; what was said stays as it was said.
+        self._prompter = replace(prompter, multiturn=True)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:

@@ -21,9 +21,10 @@ from llmeval.tasks.native.scorers.base import (
     read_text,
 )
 
-# A sign counts unless it follows a word or number (10-3 is a range); a comma groups three digits.
+# A sign counts unless it follows a word or number (10-3 is a range) or stands apart (a list);
+# a comma groups three digits, so a decimal comma (1,5) reads as two numbers.
 _NUMBER = re.compile(
-    r"(?<![\w.])(?P<sign>(?<![\w)\]])[-+\u2212])?\s?[$€£]?\s?"
+    r"(?<![\w.])(?P<sign>(?<![\w)\]])[-+\u2212](?=[$€£.\d]))?(?:[$€£]\s?)?"
     r"(?P<whole>\d{1,3}(?:,\d{3})+(?![\d,])|\d+|(?=\.\d))(?P<decimals>\.\d+)?"
     r"(?P<exponent>[eE][-+]?\d+)?"
     r"(?:\s?/\s?(?P<below>\d+))?(?![\d])(?P<percent>\s?(?:%|percent\b))?"
