@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import secrets
@@ -15,7 +16,6 @@ from llmeval.core import (
     InformedModel,
     Interrupted,
     InvalidResult,
-    LlmevalError,
     Model,
     StorageError,
     Task,
@@ -43,7 +43,7 @@ from llmeval.runs import (
     summarize_tasks,
     to_lm_eval_results,
 )
-from llmeval.runs.files import write_json
+from llmeval.runs.files import storage_errors, write_json
 from llmeval.tasks.options import TaskOptions, Workbench
 from llmeval.tasks.registry import Selection, load_tasks
 
@@ -234,6 +234,8 @@ class _Attempt:
         self._data = {task.name: task.data() for task in selection.tasks}
         self._asked = self._describe()
         self._tallies = {task.name: Tally() for task in selection.tasks}
+        self._usage = Usage()
+        self._writer: RecordWriter | None = None
         self._run, self._lock = self._resume_or_begin()
         self._folder = spec.out / self._run.run_id
 
@@ -274,7 +276,7 @@ class _Attempt:
             self._write_manifest("interrupted")
             self._writer = RecordWriter(self._folder)
             self._clock.mark("startup")
-            usage = evaluate(
+            evaluate(
                 self._selection.tasks,
                 self._model,
                 journal=self._journal,
@@ -282,9 +284,10 @@ class _Attempt:
                 sink=self._take,
                 progress=progress,
                 window=self._spec.window,
+                usage=self._usage,
             )
             self._clock.mark("scoring")
-            self._finish(usage)
+            self._finish()
         except KeyboardInterrupt:
             self._keep_partial("interrupted")
             raise Interrupted(
@@ -300,11 +303,12 @@ class _Attempt:
     def _take(self, results: Sequence[Evaluated]) -> None:
         for result in results:
             self._tallies[result.task.name].add(result.sample, result.scores)
+        assert self._writer is not None
         self._writer.write([(r.task.name, r.sample, r.exchanges, r.scores) for r in results])
 
-    def _finish(self, usage: Usage) -> None:
+    def _finish(self) -> None:
         status = "complete" if self._is_valid() else "invalid"
-        self._write_results(status, usage)
+        self._write_results(status)
         if status == "complete":
             self._journal.finish(self._run)
 
@@ -316,19 +320,19 @@ class _Attempt:
 
     def _keep_partial(self, status: str) -> None:
         """Leave a readable record of the windows that are done."""
-        try:
-            self._write_results(status, Usage())
-        except (LlmevalError, AttributeError):
-            return  # the disk is full or nothing was begun: the manifest says "interrupted"
+        with contextlib.suppress(StorageError):  # the disk is full: the manifest is as it was
+            self._write_results(status)
 
-    def _write_results(self, status: str, usage: Usage) -> None:
-        self._writer.close()
-        summary = self._summarize(status, usage)
+    def _write_results(self, status: str) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        summary = self._summarize(status)
         manifest = self._write_manifest(status)
         write_json(self._folder / "summary.json", summary)
         write_json(self._folder / "results.json", to_lm_eval_results(summary, manifest))
 
-    def _summarize(self, status: str, usage: Usage) -> dict[str, Any]:
+    def _summarize(self, status: str) -> dict[str, Any]:
+        usage = self._usage
         tasks, estimates = summarize_tasks(self._selection.tasks, self._tallies, self._data)
         return {
             "run_id": self._run.run_id,
@@ -366,22 +370,13 @@ class _Attempt:
             "sandbox": self._sandboxes.tier,
             "environment": describe_environment(self._spec.workspace),
         }
-        _make_folder(self._folder)
+        with storage_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         write_json(self._folder / "manifest.json", manifest)
         return manifest
-
-
-def _make_folder(folder: Path) -> None:
-    from llmeval.runs.files import storage_errors
-
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _make_run_id(model_name: str) -> str:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     words = "".join(c if c.isalnum() or c in "-." else "-" for c in model_name)
     return f"{now}-{words.strip('-.')[-40:].strip('-.')}-{secrets.token_hex(2)}"
-
-
-__all__ = ["RunSpec", "StorageError", "execute", "find_workspace", "make_spec"]

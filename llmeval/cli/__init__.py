@@ -5,13 +5,20 @@ Verbs are imported when they are called, so that ``llmeval --help`` takes no tim
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
 
 from llmeval import __version__
+from llmeval.cli.parser import Parser
+from llmeval.cli.streams import drop_stdout, open_streams, say_error
 from llmeval.core.errors import Interrupted, LlmevalError
 
 VERBS = {
@@ -27,54 +34,126 @@ _EPILOG = """examples:
   llmeval run -m pocket -t pocket
   llmeval run -m hf:gpt2 -t hellaswag,arc_easy --limit 200
   llmeval tasks ls mmlu
+  llmeval run --help             each verb has its own help, with examples
 
 exit codes: 0 done, 2 wrong use or configuration, 3 a gate failed, 4 invalid result,
-130 interrupted (the same command continues)
+130 interrupted (the same command continues), 1 a fault of llmeval itself
 """
+
+INTERNAL_FAULT = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    open_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
+    return _guard(_run_verb, arguments)
+
+
+def _run_verb(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in VERBS:
+        module = importlib.import_module(f"llmeval.cli.{arguments[0]}")
+        return int(module.main(arguments[1:]))
+    parser = Parser(
         prog="llmeval",
         description="Evaluate language models, with numbers one can trust.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"llmeval {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
     for verb, about in VERBS.items():
         verbs.add_parser(verb, help=about, add_help=False)
-    chosen, rest = parser.parse_known_args(arguments)
-    if chosen.verb is None:
+    if not arguments:
         parser.print_help()
-        return 2 if rest else 0
-    module = importlib.import_module(f"llmeval.cli.{chosen.verb}")
-    return _guard(module.main, arguments[arguments.index(chosen.verb) + 1 :])
+        return 0
+    parser.parse_args(arguments)
+    # Here a verb is known, but something stands before it.
+    raise parser.unknown(arguments)
 
 
-def _guard(verb: object, arguments: Sequence[str]) -> int:
-    """Run a verb; an error becomes one line on stderr and its exit code."""
-    assert callable(verb)
+def _guard(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Run a verb; an error becomes one line on stderr and its exit code, never a traceback."""
     try:
-        return int(verb(arguments))
+        with _signals_interrupt():
+            code = verb(arguments)
+            sys.stdout.flush()
+            return code
+    except SystemExit as done:  # argparse, after --help and --version
+        return done.code if isinstance(done.code, int) else 0
+    except Interrupted as error:
+        say_error(str(error))
+        _leave_now(error.exit_code)
     except LlmevalError as error:
-        print(f"llmeval: {error}", file=sys.stderr)
-        if isinstance(error, Interrupted):
-            _leave_now(error.exit_code)
+        say_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("llmeval: interrupted", file=sys.stderr)
-        _leave_now(130)
-        return 130
+        say_error("interrupted; the same command continues")
+        _leave_now(Interrupted.exit_code)
     except BrokenPipeError:  # the reader of our output left, e.g. `| head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        drop_stdout()
         return 0
+    except OSError as error:
+        return _explain_os_error(error)
+    except MemoryError:
+        say_error("out of memory (a smaller --batch-size or --window needs less)")
+        return LlmevalError.exit_code
+    except Exception as error:
+        return _report_fault(error)
 
 
-def _leave_now(code: int) -> None:
+def _explain_os_error(error: OSError) -> int:
+    """Say what the system refused; deeper rooms explain what they know more about."""
+    drop_stdout()
+    try:
+        os.getcwd()
+    except OSError:
+        say_error("the working folder does not exist any more (cd to one that does)")
+        return LlmevalError.exit_code
+    where = f"{error.filename}: " if error.filename else ""
+    say_error(f"{where}{error.strerror or error}")
+    return LlmevalError.exit_code
+
+
+def _report_fault(error: Exception) -> int:
+    """Keep the traceback of a fault of ours in a file, and say where it is."""
+    import traceback
+
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="llmeval-fault-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            traceback.print_exception(error, file=file)
+        mend = f"please report it with {file.name}"
+    except OSError:
+        mend = "please report it"
+    say_error(f"a fault of llmeval itself: {type(error).__name__}: {error} ({mend})")
+    return INTERNAL_FAULT
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and a lost terminal end a run as Ctrl-C does; leave what nohup set."""
+    kept = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:
+                kept[number] = signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _leave_now(code: int) -> NoReturn:
     """Leave without waiting for the model's thread to finish its batch; the journal is safe."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            continue
     os._exit(code)

@@ -67,12 +67,13 @@ Response = Loglikelihood | Generation | Failure
 _KINDS: dict[str, type[Loglikelihood] | type[Generation] | type[Failure]] = {
     cls.kind: cls for cls in (Loglikelihood, Generation, Failure)
 }
+_FIELDS = {cls: tuple(f.name for f in fields(cls)) for cls in _KINDS.values()}
 
 
 def to_plain(response: Response) -> dict[str, Any]:
     """Return a response as plain JSON data."""
-    values = {f.name: getattr(response, f.name) for f in fields(response)}
-    return {"kind": response.kind, **{k: v for k, v in values.items() if v is not None}}
+    values = ((name, getattr(response, name)) for name in _FIELDS[type(response)])
+    return {"kind": response.kind, **{name: v for name, v in values if v is not None}}
 
 
 def from_plain(plain: dict[str, Any]) -> Response:

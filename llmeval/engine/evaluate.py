@@ -61,19 +61,23 @@ def evaluate(
     sink: Sink,
     progress: Progress | None = None,
     window: int = DEFAULT_WINDOW,
+    usage: Usage | None = None,
 ) -> Usage:
     """Evaluate every sample of ``tasks``; return what was asked.
+
+    Args:
+        usage: counted in while the run goes on, for a caller that wants it when the run breaks off.
 
     Raises:
         LlmevalError: the run as a whole cannot go on; what was answered is journaled.
         KeyboardInterrupt: likewise.
     """
-    progress = progress or Silent()
+    progress, usage = progress or Silent(), usage or Usage()
     progress.start(sum(len(task) for task in tasks))
     try:
         if isinstance(model, InformedModel):
-            return asyncio.run(_evaluate_informed(tasks, model, sink, progress, window))
-        gather = Gather(model, journal, run)
+            return asyncio.run(_evaluate_informed(tasks, model, sink, progress, window, usage))
+        gather = Gather(model, journal, run, usage)
         try:
             return asyncio.run(_evaluate_gathered(tasks, gather, sink, progress, window))
         finally:
@@ -129,12 +133,16 @@ async def _first_error(driver: asyncio.Task[None], results: _Results) -> None:
 
 
 async def _evaluate_informed(
-    tasks: Sequence[Task], model: InformedModel, sink: Sink, progress: Progress, window: int
+    tasks: Sequence[Task],
+    model: InformedModel,
+    sink: Sink,
+    progress: Progress,
+    window: int,
+    usage: Usage,
 ) -> Usage:
     """Baselines answer from the sample itself: no gather, no journal."""
     for task in tasks:
         model.study(task)
-    usage = Usage()
 
     async def judge(task: Task, sample: Sample, number: int) -> Evaluated:
         exchanges: list[tuple[Request, Response]] = []

@@ -80,6 +80,7 @@ class _Window:
     unfinished: int = 0
     outstanding: dict[int, int] = field(default_factory=dict)
     pending: list[_Waiting] = field(default_factory=list)
+    ended: set[int] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -90,7 +91,9 @@ class _Window:
 class Gather:
     """Answers the asks of many concurrent samples with one batch model and the journal."""
 
-    def __init__(self, model: Model, journal: Journal, run: JournaledRun) -> None:
+    def __init__(
+        self, model: Model, journal: Journal, run: JournaledRun, usage: Usage | None = None
+    ) -> None:
         self._model = model
         self._journal = journal
         self._run = run
@@ -100,7 +103,7 @@ class Gather:
         self._failures_in_a_row = 0
         # The model works in a thread of its own, so that scoring and sandboxes go on meanwhile.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="llmeval-model")
-        self.usage = Usage()
+        self.usage = usage or Usage()
 
     def close(self) -> None:
         self._worker.shutdown(wait=False, cancel_futures=True)
@@ -108,18 +111,23 @@ class Gather:
     def asker(self, sample: int, exchanges: list[tuple[Request, Response]]) -> Ask:
         """Return the ``ask`` of one sample; questions and answers are noted in ``exchanges``."""
 
+        window = self._window
+
         async def ask(requests: Sequence[Request]) -> list[Response]:
-            responses = await self._park(sample, requests)
+            responses = await self._park(window, sample, requests)
             exchanges.extend(zip(requests, responses, strict=True))
             require_answers(responses)
             return responses
 
         return ask
 
-    async def _park(self, sample: int, requests: Sequence[Request]) -> list[Response]:
+    async def _park(
+        self, window: _Window, sample: int, requests: Sequence[Request]
+    ) -> list[Response]:
+        if sample in window.ended:  # what a failed sample left running
+            raise asyncio.CancelledError
         if not requests:
             return []
-        window = self._window
         keys = [self._keyring.key(request) for request in requests]
         future: asyncio.Future[list[Response]] = asyncio.get_running_loop().create_future()
         window.pending.append(_Waiting(list(requests), keys, set(keys), future, sample))
@@ -144,7 +152,7 @@ class Gather:
         """
         window = self._window
         window.unfinished -= 1
-        window.outstanding.pop(sample, None)
+        window.ended.add(sample)
         for ask in window.pending:
             if ask.sample == sample:
                 ask.future.cancel()
@@ -272,9 +280,9 @@ class Gather:
 
     @staticmethod
     def _unpark(window: _Window, sample: int) -> None:
-        left = window.outstanding.pop(sample, 0) - 1
-        if left > 0:
-            window.outstanding[sample] = left
+        window.outstanding[sample] -= 1
+        if not window.outstanding[sample]:
+            del window.outstanding[sample]
 
     def _count_asked(self, asks: Sequence[_Waiting], known: dict[Key, Entry]) -> None:
         """Count questions; a repeat, or what another run journaled, needs no model call."""

@@ -186,7 +186,7 @@ class Journal:
 
     def _decode(self, response: bytes) -> Response:
         try:
-            return from_plain(json.loads(response))
+            return from_plain(json.loads(response.decode("ascii")))
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(
                 f"the journal holds an answer that cannot be read: {error!r}",

@@ -245,6 +245,9 @@ def probe_pairs(data: dict[str, list[Row]], seed: int) -> list[tuple[str, str, s
 
 def measure(folder: Path, data_folder: Path, seed: int) -> dict[str, Any]:
     """Return everything that known.json holds."""
+    import torch
+
+    torch.set_num_threads(1)  # threads only wait for each other in passes as small as these
     model = PlainModel(folder)
     data = {path.parent.name: read_rows(path) for path in data_folder.glob("*/*.jsonl")
             if path.stem != "dev"}  # fmt: skip

@@ -40,6 +40,7 @@ class Recipe:
         batch_tokens: padded tokens of one step.
         context_weight: loss weight of tokens that are not an answer; an answer token has 1.
         threads: torch threads; another number sums in another order and gives other weights.
+            On a busy machine two wait for each other and are far slower than one.
     """
 
     cycles: int = 64

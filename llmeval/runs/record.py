@@ -38,12 +38,13 @@ class RecordWriter:
 
         self._folder = folder
         self._schemas = {SAMPLES: _samples_schema(), SCORES: _scores_schema()}
+        self._writers: dict[str, pq.ParquetWriter] = {}
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._writers = {
-                name: pq.ParquetWriter(self._partial(name), schema, compression="zstd")
-                for name, schema in self._schemas.items()
-            }
+        for name, schema in self._schemas.items():
+            with self._disk(name):
+                path = self._partial(name)
+                self._writers[name] = pq.ParquetWriter(path, schema, compression="zstd")
 
     def _partial(self, name: str) -> Path:
         return self._folder / f"{name}.partial"
@@ -79,9 +80,10 @@ class RecordWriter:
             with storage_errors(self._folder / name):
                 yield
         except StorageError:
-            for other, writer in self._writers.items():
+            for writer in self._writers.values():
                 writer.is_open = False  # or its finalizer tries the disk again, with a traceback
-                self._partial(other).unlink(missing_ok=True)
+            for table in self._schemas:
+                self._partial(table).unlink(missing_ok=True)
             raise
 
 

@@ -81,9 +81,7 @@ def test_another_model_has_other_keys() -> None:
 
 
 @given(st.text(), st.text(), st.text(), st.text())
-def test_two_questions_share_a_key_only_when_they_are_equal(
-    a: str, b: str, c: str, d: str
-) -> None:
+def test_two_questions_share_a_key_only_when_they_are_equal(a: str, b: str, c: str, d: str) -> None:
     """With any text, lone surrogates and quotation marks included."""
     first, second = LoglikelihoodRequest(a, b), LoglikelihoodRequest(c, d)
     assert (key(first) == key(second)) == (first == second)

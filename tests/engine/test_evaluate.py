@@ -72,7 +72,8 @@ def test_a_task_that_breaks_is_errored_and_logged(
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), np.float32("nan")])
 def test_a_value_that_is_no_number_is_unscored(tmp_path: Path, value: float) -> None:
-    scores = score_with(tmp_path, lambda: [Score("acc", value, extracted="x"), Score("acc_norm", 0)])
+    good, bad = Score("acc_norm", 0), Score("acc", value, extracted="x")
+    scores = score_with(tmp_path, lambda: [bad, good])
     assert scores[0].status == "unscored"
     assert scores[0].value is None
     assert scores[0].extracted == "x"
@@ -95,7 +96,10 @@ def test_numbers_of_all_kinds_become_floats(tmp_path: Path, value: Any) -> None:
     assert score.value == 1.0
 
 
-@pytest.mark.parametrize("scores", [None, 1.0, [Score("acc", "high")], ["acc"]])
+HIGH: Any = "high"
+
+
+@pytest.mark.parametrize("scores", [None, 1.0, [Score("acc", HIGH)], ["acc"]])
 def test_a_task_that_reports_nonsense_is_errored(tmp_path: Path, scores: Any) -> None:
     assert {s.status for s in score_with(tmp_path, lambda: scores)} == {"errored"}
 

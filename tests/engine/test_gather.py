@@ -24,6 +24,8 @@ from llmeval.core import (
     Score,
     UsageError,
 )
+from llmeval.engine import Journal
+from llmeval.engine.journal import Keyring
 from tests.support.attempts import Attempt, attempt, journaled
 from tests.support.fakes import FakeModel, FakeTask, complete
 
@@ -196,7 +198,45 @@ def test_asks_that_a_failed_sample_left_behind_hold_nobody_up(tmp_path: Path) ->
     model = FakeModel(batch=1, before=refuse("poison"))
     made = attempt([FakeTask(n=4, evaluate=evaluate)], model, tmp_path)
     assert statuses(made) == {"0": "scored", "1": "errored", "2": "scored", "3": "scored"}
-    assert not any("poison 1 1" in str(r.prompt) for r in model.asked)
+    assert sum("well 1" in str(r.prompt) for r in model.asked) <= 1
+
+
+def test_what_a_failed_sample_left_running_does_not_speak_for_a_later_one(tmp_path: Path) -> None:
+    """Samples are numbered within a window; here each is a window of its own."""
+
+    async def evaluate(sample: Sample, ask: Ask) -> list[Score]:
+        async def linger() -> None:
+            await asyncio.sleep(0.05)
+            await complete(ask, "lingering")
+
+        if sample.id == "0":
+            left.append(asyncio.create_task(linger()))
+            raise ValueError("broken row")
+        await asyncio.sleep(0.1)
+        await complete(ask, "question")
+        return [Score("acc", 1.0)]
+
+    left: list[asyncio.Task[None]] = []
+    model = FakeModel()
+    made = attempt([FakeTask(n=2, evaluate=evaluate)], model, tmp_path, window=1)
+    assert statuses(made) == {"0": "errored", "1": "scored"}
+    assert [str(r.prompt) for r in model.asked] == ["question"]
+    assert left[0].cancelled()
+
+
+def test_the_answer_that_another_run_gave_first_is_the_one_that_counts(tmp_path: Path) -> None:
+    def overtake(requests: Sequence[Request]) -> None:
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            other = journal.begin("other", "other")
+            ring = Keyring(FakeModel().fingerprint)
+            keys = [ring.key(r) for r in requests if r.prompt == "good 1"]
+            journal.commit(other, dict.fromkeys(keys, Generation("the first answer")), 1)
+
+    task = FakeTask(n=3, evaluate=ask_word)
+    made = attempt([task], FakeModel(before=overtake), tmp_path)
+    texts = {r.sample.id: [a.text for _, a in r.exchanges] for r in made.results}  # type: ignore[union-attr]
+    own = {i: [fake_text(f"good {i}")] for i in "02"}
+    assert texts == {**own, "1": ["the first answer"]}
 
 
 # -- what the model cannot answer ----------------------------------------------------------------

@@ -58,7 +58,7 @@ def run_with_kills(
     tasks: Sequence[Task], folder: Path, kills: Sequence[int], window: int, batch: int
 ) -> tuple[Attempt, list[tuple[Request, ...]]]:
     """Return the last attempt, and the batches of all attempts in the order answered."""
-    batches = []
+    batches: list[tuple[Request, ...]] = []
     for k in [*kills, 10**9]:
         model = Dying(k, batch)
         kept = journaled(folder)
@@ -75,7 +75,7 @@ def run_with_kills(
     raise AssertionError("the last attempt was not killed")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     tasks=task_lists(),
     kills=st.lists(st.integers(0, 6), max_size=5),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.replay import measure
 from llmeval import load_run
 from llmeval.core import InvalidResult, Request, StorageError
 from llmeval.session import RunSpec, execute
@@ -38,7 +39,7 @@ def test_a_record_holds_its_five_files_and_nothing_half_written(spec: RunSpec) -
     again = load_run(run.path)
     assert again.summary == run.summary
     assert again.samples.equals(run.samples)
-    assert not [p for p in (spec.workspace / ".llmeval" / "locks").iterdir()]
+    assert not list((spec.workspace / ".llmeval" / "locks").iterdir())
 
 
 def test_the_summary_has_the_shape_of_the_contract(spec: RunSpec) -> None:
@@ -95,6 +96,12 @@ def test_results_json_has_the_keys_of_a_real_one(spec: RunSpec) -> None:
     for part in ("versions", "n-shot", "higher_is_better", "n-samples", "configs"):
         assert type(real[part][name]) is type(ours[part]["choices"]) or part == "versions"
     assert set(real["n-samples"][name]) == set(ours["n-samples"]["choices"])
+
+
+def test_a_journaled_run_is_replayed_without_the_model(tmp_path: Path) -> None:
+    """``bench/replay.py`` on a small scale: questions asked in the first run and its replay."""
+    figures = measure(200, 3000, tmp_path)
+    assert [(what, asked) for what, _, asked in figures] == [("asked", 800), ("replayed", 0)]
 
 
 def test_an_unfinished_run_is_continued_and_another_specification_is_not(

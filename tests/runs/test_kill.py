@@ -64,7 +64,9 @@ def timeless(run: Run) -> dict[str, Any]:
     unlike = {"run_id", "seconds", "started", "written", "environment", "date"}
     unlike |= {"total_evaluation_time_seconds"}
     files = {
-        name: {k: v for k, v in json.loads((run.path / name).read_text()).items() if k not in unlike}
+        name: {
+            k: v for k, v in json.loads((run.path / name).read_text()).items() if k not in unlike
+        }
         for name in ("summary.json", "manifest.json", "results.json")
     }
     return {**files, "samples": run.samples.to_pylist(), "scores": run.scores.to_pylist()}

@@ -6,10 +6,14 @@ imported. Ours needs no hub, executes in the sandbox, and gives the same ``(pass
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from llmeval.core import UsageError
@@ -87,15 +91,39 @@ def _check(sandbox: Sandbox, code: str, test: str, doc: Mapping[str, Any]) -> Ve
 @contextmanager
 def replace_code_eval() -> Iterator[None]:
     """Let ``evaluate.load("code_eval")`` give ours while task modules are imported."""
-    import evaluate
-
-    original = evaluate.load
-
-    def load(path: str, *args: Any, **kwargs: Any) -> Any:
-        return CodeEval() if path == "code_eval" else original(path, *args, **kwargs)
-
-    evaluate.load = load
+    original = sys.modules.get("evaluate")
+    sys.modules["evaluate"] = _Evaluate(original)
     try:
         yield
     finally:
-        evaluate.load = original
+        del sys.modules["evaluate"]
+        if original is not None:
+            sys.modules["evaluate"] = original
+
+
+class _Evaluate(ModuleType):
+    """The package ``evaluate`` as task modules see it: ``code_eval`` is ours.
+
+    The real one imports all of transformers, six CPU seconds, so that waits until a task asks for
+    another of its metrics.
+    """
+
+    def __init__(self, original: ModuleType | None) -> None:
+        super().__init__("evaluate")
+        self.__spec__ = original.__spec__ if original else importlib.util.find_spec("evaluate")
+        self._original = original
+
+    def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
+        """Load a metric, as ``evaluate.load``."""
+        return CodeEval() if path == "code_eval" else self._real().load(path, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real(), name)
+
+    def _real(self) -> ModuleType:
+        if self._original is None:
+            here = sys.modules.pop("evaluate", None)
+            self._original = importlib.import_module("evaluate")
+            if isinstance(here, _Evaluate):
+                sys.modules["evaluate"] = here
+        return self._original

@@ -1,0 +1,70 @@
+"""Standard output and error as they really are: closed, full, of a poor encoding, or left."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import IO
+
+RED, BOLD, DIM = "31", "1", "2"
+
+
+def open_streams() -> None:
+    """Make both streams safe to write to: a symbol that they cannot show must not end a run."""
+    # A closed descriptor is opened to nowhere first: else the next file would take its number,
+    # and a library that writes to "standard error" would write into that file.
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> IO[str]:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  stays open
+
+
+def drop_stdout() -> None:
+    """Let what is still to be printed go nowhere: the reader left, e.g. ``| head``."""
+    sys.stdout = _nowhere()
+
+
+def shows(text: str, stream: IO[str]) -> bool:
+    """Return whether a stream's encoding has every symbol of ``text``."""
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def has_color(stream: IO[str]) -> bool:
+    """Return whether to color: on a terminal that can, where ``NO_COLOR`` is not set."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and stream.isatty()
+
+
+def paint(text: str, style: str, color: bool) -> str:
+    """Return ``text`` in an ANSI style where there is color."""
+    return f"\x1b[{style}m{text}\x1b[0m" if color and text else text
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` as one line without control characters, which foreign names may hold."""
+    joined = " ".join(part.strip() for part in text.splitlines() if part.strip())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
+
+
+def say_error(text: str) -> None:
+    """Write an error to stderr: one line, red on a terminal."""
+    line = paint(f"llmeval: {one_line(text)}", RED, has_color(sys.stderr))
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        return  # nobody reads: the exit code says it
