@@ -3,38 +3,78 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from llmeval.core import UsageError
 from llmeval.tasks.native.validation import validate
 from llmeval.tasks.native.yaml_source import read_document
+
+if TYPE_CHECKING:
+    from llmeval.tasks.native.yaml_source import Document
+
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+_Count = Annotated[int, Field(ge=1)]
+
+
+class RunFileOptions(BaseModel):
+    """``options`` of a run file: the fields of :class:`llmeval.tasks.options.TaskOptions`."""
+
+    model_config = _STRICT
+
+    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    limit: _Count | None = None
+    apply_chat_template: bool = False
+    system_instruction: str | None = None
+    fewshot_as_multiturn: bool = True
+    gen_kwargs: dict[str, Any] = Field(default_factory=dict)
+    repeats: _Count | None = None
+    seed: int = 1234
 
 
 class RunFile(BaseModel):
     """The content of a run file. Every field is optional; the command line overrides it.
 
-    ``model_settings`` are the fields of ModelSettings, ``options`` those of TaskOptions.
+    ``model_settings`` are the fields of :class:`llmeval.models.ModelSettings`. Paths are relative
+    to the working folder, as on the command line.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+    model_config = _STRICT
 
     model: str | None = None
     tasks: list[str] = Field(default_factory=list)
     model_settings: dict[str, Any] = Field(default_factory=dict)
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: RunFileOptions = Field(default_factory=RunFileOptions)
     data: str | None = None
     out: str | None = None
-    window: int | None = None
-    max_errors: float | None = None
+    window: _Count | None = None
+    max_errors: Annotated[float, Field(ge=0, le=1)] | None = None
     allow_unsafe_code: bool | None = None
 
+    def set_options(self) -> dict[str, Any]:
+        """Return the options that the file sets."""
+        return self.options.model_dump(exclude_unset=True)
 
-def read_run_file(path: Path) -> RunFile:
+
+def read_run_file(path: str | Path) -> RunFile:
     """Read and check a run file.
 
     Raises:
         UsageError: names the file, the line, the field and the mend.
     """
-    file: RunFile = validate(read_document(path), RunFile)
+    document = read_document(Path(path))
+    file: RunFile = validate(document, RunFile)
+    _check_model_settings(document, file.model_settings)
     return file
+
+
+def _check_model_settings(document: Document, settings: dict[str, Any]) -> None:
+    """Let an error about a setting name its line."""
+    from llmeval.models import ModelSettings
+
+    for name, value in settings.items():
+        try:
+            ModelSettings.from_mapping({name: value})
+        except UsageError as error:
+            raise document.error(error.what, ("model_settings", name), error.mend) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmeval.core.errors import UsageError
 from llmeval.core.protocols import InformedModel, Model
@@ -55,6 +55,8 @@ def load_model(spec: str, settings: ModelSettings | None = None) -> Model | Info
             raise UsageError("no checkpoint is named", where=spec, mend="hf:ID_OR_DIR")
         return _load_hf(target, spec, settings)
     if spec == "pocket":
+        # Its matrices are so small that more threads only wait for one another.
+        settings = replace(settings, threads=settings.threads or 1)
         return _load_hf(_pocket_folder(), spec, settings)
     if kind in _LATER:
         raise UsageError(

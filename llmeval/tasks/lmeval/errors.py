@@ -1,0 +1,37 @@
+"""What foreign task code raises, as one line that says which task it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llmeval.core import LlmevalError, UsageError
+
+
+@contextmanager
+def one_line_errors(name: str, doing: str) -> Iterator[None]:
+    """Raise anything that goes wrong within as a :class:`UsageError`.
+
+    Args:
+        name: the task.
+        doing: what is being done with it, as a verb: ``build``.
+    """
+    try:
+        yield
+    except LlmevalError:
+        raise
+    except ImportError as error:
+        raise UsageError(
+            f"lm-eval needs a package to {doing} the task: {_first_line(error)}",
+            where=name,
+            mend="install it, lm-eval's README of the task names the extra",
+        ) from error
+    except Exception as error:
+        raise UsageError(
+            f"lm-eval cannot {doing} the task: {type(error).__name__}: {_first_line(error)}",
+            where=name,
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")

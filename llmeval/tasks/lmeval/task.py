@@ -1,0 +1,314 @@
+"""One of lm-eval's tasks in our shape: what it asks, in its words, and how it judges answers.
+
+Nothing here imports lm-eval; ``adapter`` builds the tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from llmeval.core import (
+    Ask,
+    GenerateRequest,
+    Generation,
+    Gold,
+    Loglikelihood,
+    LoglikelihoodRequest,
+    Metric,
+    Request,
+    Response,
+    RollingRequest,
+    Sample,
+    Score,
+    UsageError,
+    fingerprint,
+)
+from llmeval.tasks.lmeval.code_eval import code_context
+from llmeval.tasks.lmeval.datasets import Source
+from llmeval.tasks.lmeval.errors import one_line_errors
+from llmeval.tasks.lmeval.estimators import estimator
+from llmeval.tasks.lmeval.generation import to_sampling
+from llmeval.tasks.options import TaskOptions, Workbench
+
+log = logging.getLogger(__name__)
+
+SUPPORTED = "0.4.13"
+
+Foreign = Any
+"""An object of lm-eval, which is untyped: ``lm_eval.api.task.Task`` or ``Instance``."""
+
+_CLUSTER_FIELDS = {
+    # Questions about the same text are not independent.
+    "EleutherAI/drop": "passage",
+    "aps/super_glue/boolq": "passage",
+    "aps/super_glue/multirc": "paragraph",
+    "aps/super_glue/record": "passage",
+    "EleutherAI/race": "article",
+    "EleutherAI/coqa": "story",
+}
+
+
+class LmEvalTask:
+    """One of lm-eval's tasks in the shape of :class:`llmeval.core.Task`.
+
+    Prompts are rendered lazily and in order: lm-eval draws few-shot examples from one generator
+    that advances with every row, so it is reseeded when :meth:`samples` starts and every row is
+    rendered, whatever part of them a process is then given to answer.
+    """
+
+    def __init__(
+        self, task: Foreign, options: TaskOptions, workbench: Workbench, source: Source
+    ) -> None:
+        self._task = task
+        self._options = options
+        self._workbench = workbench
+        self._source = source
+        with one_line_errors(self.name, "set up"):
+            self._set_options()
+            self._check_options()
+        self.filters = tuple(f.name for f in task._filters)
+        self.metrics: dict[str, Metric] = {}
+        for metric in self._declared_metrics():
+            for filter_name in self.filters:
+                self._declare(metric, filter_name)
+
+    def _set_options(self) -> None:
+        task, options = self._task, self._options
+        self.num_fewshot = count_shots(task, options)
+        task.set_config("num_fewshot", self.num_fewshot)
+        if task.OUTPUT_TYPE == "generate_until":
+            if options.gen_kwargs:
+                task.set_config("generation_kwargs", dict(options.gen_kwargs), update=True)
+            if options.repeats is not None:
+                task.set_config("repeats", options.repeats)
+        self._unsafe = bool(getattr(task, "UNSAFE_CODE", False))
+        self._missing_split = self._source.missing_fewshot_split(task) if self.num_fewshot else None
+        if self._missing_split:
+            log.warning("%s: %s", self.name, self._missing_split)
+
+    def _check_options(self) -> None:
+        """Refuse now what would otherwise fail at every sample."""
+        task, shots = self._task, self.num_fewshot
+        if shots:
+            spare = task.fewshot_cfg.split is not None and self._reads_own_split()
+            pool = len(task.sampler.df) - spare  # a question is no example for itself
+            if shots > pool:
+                raise UsageError(
+                    f"{shots} few-shot examples were asked for, there are {pool}",
+                    where=self.name,
+                    mend=f"ask for at most {pool}",
+                )
+        if task.OUTPUT_TYPE == "generate_until":
+            to_sampling(task.config.generation_kwargs, self._options.seed)
+            draws = task.config.repeats or 1
+            for ensemble in task._filters:
+                read = max((getattr(make(), "k", 1) for make in ensemble.filters), default=1)
+                if read > draws:
+                    raise UsageError(
+                        f"the filter {ensemble.name} reads {read} draws of a question, not {draws}",
+                        where=self.name,
+                        mend=f"--repeats {read} or more",
+                    )
+
+    def _reads_own_split(self) -> bool:
+        return bool(self._task.fewshot_cfg.split == self._task.config.test_split)
+
+    @property
+    def name(self) -> str:
+        return str(self._task.task_name)
+
+    @property
+    def version(self) -> str:
+        return str(self._task.VERSION)
+
+    def __len__(self) -> int:
+        total = len(self._task.task_docs)
+        return total if self._options.limit is None else min(total, self._options.limit)
+
+    def data(self) -> list[dict[str, Any]]:
+        return self._source.fingerprints(self._task, with_fewshot=self.num_fewshot > 0)
+
+    def describe(self) -> dict[str, Any]:
+        config = self._task.dump_config()
+        notes = {"note": self._missing_split} if self._missing_split else {}
+        return {"source": f"lm-eval {SUPPORTED}", "config": config, **notes}
+
+    # -- samples --
+
+    def samples(self) -> Iterator[Sample]:
+        task = self._task
+        task.set_fewshot_seed(self._options.seed)
+        sampler = getattr(task, "sampler", None)
+        drawn = task.fewshot_rnd, getattr(sampler, "rnd", None)
+        for doc_id, doc in itertools.islice(enumerate(task.task_docs), self._options.limit):
+            task.fewshot_rnd = drawn[0]  # two iterations at once must not share a generator
+            if sampler is not None:
+                sampler.rnd = drawn[1]
+            with one_line_errors(self.name, f"render sample {doc_id} of"):
+                sample = self._sample(doc_id, doc)
+            yield sample
+
+    def _sample(self, doc_id: int, doc: Mapping[str, Any]) -> Sample:
+        task, options = self._task, self._options
+        chat = options.apply_chat_template
+        context = task.fewshot_context(
+            doc,
+            num_fewshot=self.num_fewshot,
+            system_instruction=options.system_instruction,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat and options.fewshot_as_multiturn,
+            chat_template=self._workbench.chat_template if chat else None,
+            gen_prefix=task.doc_to_prefix(doc),
+        )
+        instances = task.construct_requests(
+            doc=doc,
+            ctx=context,
+            metadata=(self.name, doc_id, task.config.repeats),
+            apply_chat_template=chat,
+            chat_template=self._workbench.chat_template if chat else None,
+        )
+        instances = instances if isinstance(instances, list) else [instances]
+        return Sample(
+            id=str(doc_id),
+            fields=doc,
+            target=str(task.doc_to_target(doc)),
+            cluster=self._cluster(doc),
+            gold=self._gold(doc, instances),
+            payload=instances,
+        )
+
+    def _cluster(self, doc: Mapping[str, Any]) -> str | None:
+        config = self._task.config
+        for place in (config.dataset_path, f"{config.dataset_path}/{config.dataset_name}"):
+            field = _CLUSTER_FIELDS.get(str(place))
+            if field and field in doc:
+                return fingerprint(doc[field], size=8)
+        return None
+
+    def _gold(self, doc: Mapping[str, Any], instances: Sequence[Foreign]) -> Gold:
+        task = self._task
+        target = task.doc_to_target(doc)
+        if task.OUTPUT_TYPE != "multiple_choice":
+            answer = doc.get("canonical_solution") or doc.get("code") if self._unsafe else None
+            first = target[0] if isinstance(target, list) and target else target
+            return Gold(text=str(answer if answer is not None else first))
+        choices = task.doc_to_choice(doc)
+        gold = task.doc_to_text(doc) if getattr(task, "multiple_input", 0) else target
+        right = gold if isinstance(gold, list) else [gold]
+        right = [choices.index(r) if isinstance(r, str) and r in choices else r for r in right]
+        return Gold(
+            choices=tuple(str(choice) for choice in choices),
+            right=tuple(r for r in right if isinstance(r, int) and 0 <= r < len(choices)),
+        )
+
+    # -- evaluation --
+
+    async def evaluate(self, sample: Sample, ask: Ask) -> list[Score]:
+        # Fresh instances per evaluation: lm-eval collects answers in them.
+        instances = [replace(i, resps=[], filtered_resps={}) for i in sample.payload]
+        requests = [request for inst in instances for request in self._requests(inst)]
+        answers = iter(await ask(requests))
+        for instance in instances:
+            instance.resps = [_raw(instance, next(answers)) for _ in self._requests(instance)]
+        if self._unsafe:  # executing code takes a while, and other samples can go on
+            return await asyncio.to_thread(self._judge, sample, instances)
+        return self._judge(sample, instances)
+
+    def _requests(self, instance: Foreign) -> list[Request]:
+        if instance.request_type == "loglikelihood":
+            return [LoglikelihoodRequest(*instance.args)]
+        if instance.request_type == "loglikelihood_rolling":
+            return [RollingRequest(*instance.args)]
+        prompt, settings = instance.args
+        request = GenerateRequest(prompt, to_sampling(settings, self._options.seed))
+        return list(request.draws(instance.repeats or 1))
+
+    def _judge(self, sample: Sample, instances: Sequence[Foreign]) -> list[Score]:
+        task = self._task
+        scores: list[Score] = []
+        with code_context(self._workbench.sandbox, sample.fields):
+            for ensemble in task._filters:
+                ensemble.apply(instances)
+                answers = [instance.filtered_resps[ensemble.name] for instance in instances]
+                for metric, value in task.process_results(sample.fields, answers).items():
+                    scores.append(self._score(metric, ensemble.name, value, answers))
+        return scores
+
+    def _score(self, metric: str, filter_name: str, value: Any, answers: Sequence[Any]) -> Score:
+        key = self._declare(metric, filter_name)
+        extracted = str(answers[0])[:2000] if self._task.OUTPUT_TYPE == "generate_until" else None
+        if isinstance(value, bool | int | float) or (hasattr(value, "ndim") and value.ndim == 0):
+            return Score(key, float(value), extracted=extracted)
+        return Score(key, None, extracted=extracted, item=_plain(value))
+
+    # -- metrics --
+
+    def _declared_metrics(self) -> list[str]:
+        names: list[str] = []
+        for name in getattr(self._task, "_metric_fn_list", None) or self._task.aggregation():
+            ks = self._task_metric_kwargs(name).get("k")
+            if name == "pass_at_k" and ks is not None:  # one name there, a key for each k here
+                names += [f"pass@{k}" for k in (ks if isinstance(ks, list) else [ks])]
+            elif name != "bypass":
+                names.append(str(name))
+        return names
+
+    def _task_metric_kwargs(self, name: str) -> Mapping[str, Any]:
+        kwargs = getattr(self._task, "_metric_fn_kwargs", {}).get(name) or {}
+        return cast(Mapping[str, Any], kwargs)
+
+    def _declare(self, metric: str, filter_name: str) -> str:
+        """Return a metric's key; a key that lm-eval only now tells of is added."""
+        key = metric_key(metric, filter_name)
+        if key not in self.metrics:
+            aggregate = self._task.aggregation().get(metric)
+            if aggregate is None and metric.startswith("pass@"):
+                aggregate = self._task.aggregation().get("pass_at_k")
+            better = self._task.higher_is_better()
+            stock = self._task.config.process_results is None  # else acc may be anything, as in mc2
+            choice = self._task.OUTPUT_TYPE == "multiple_choice" and stock
+            self.metrics[key] = Metric(
+                name=key,
+                estimate=estimator(aggregate),
+                higher_is_better=bool(better.get(metric, True)),
+                chance="choices" if choice and metric in _CHANCE_METRICS else None,
+                aggregation=getattr(aggregate, "__name__", "custom") if aggregate else "mean",
+            )
+        return key
+
+_CHANCE_METRICS = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info"})
+
+
+def metric_key(metric: str, filter_name: str) -> str:
+    """Return lm-eval's key of a metric; the filter called ``none`` is left out."""
+    return metric if filter_name == "none" else f"{metric},{filter_name}"
+
+
+def count_shots(task: Foreign, options: TaskOptions) -> int:
+    """Return how many examples to show: a task that fixes 0 stays at 0, as in lm-eval."""
+    own = task.config.num_fewshot
+    if options.num_fewshot is not None and own != 0:
+        return options.num_fewshot
+    return int(own or 0)
+
+
+def _raw(instance: Foreign, response: Response) -> Any:
+    """Return an answer in lm-eval's form."""
+    if isinstance(response, Generation):
+        return response.text
+    assert isinstance(response, Loglikelihood)
+    if instance.request_type == "loglikelihood_rolling":
+        return response.logprob
+    return (response.logprob, response.is_greedy)
+
+
+def _plain(value: Any) -> Any:
+    """Return a corpus metric's item as plain data; lm-eval's aggregations take lists as well."""
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return value.tolist() if hasattr(value, "tolist") else value
