@@ -16,6 +16,7 @@ from llmeval.core import (
     InformedModel,
     Interrupted,
     InvalidResult,
+    LlmevalError,
     Model,
     StorageError,
     Task,
@@ -142,7 +143,6 @@ def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
     clock = _Clock()
     with _Sandboxes(spec.allow_unsafe_code) as sandboxes:
         model = _load_model(spec)
-        clock.mark("model")
         workbench = Workbench(
             mirror=spec.mirror,
             chat_template=getattr(model, "apply_chat_template", None),
@@ -240,13 +240,11 @@ class _Attempt:
         self._folder = spec.out / self._run.run_id
 
     def _describe(self) -> dict[str, Any]:
-        """What was asked, without times: equal descriptions are the same run."""
+        """What was asked, without times and counts: equal descriptions are the same run."""
+        model = self._model.describe()
+        model.pop("counts", None)
         return {
-            "model": {
-                "name": self._model.name,
-                "fingerprint": self._model.fingerprint,
-                **self._model.describe(),
-            },
+            "model": {**model, "name": self._model.name, "fingerprint": self._model.fingerprint},
             "tasks": {
                 task.name: {
                     "version": task.version,
@@ -264,16 +262,19 @@ class _Attempt:
         key = fingerprint([self._asked, out, self._spec.window])
         for run in self._journal.unfinished(key):
             lock = RunLock(self._spec.workspace, run.run_id)
-            if lock.acquire():
+            if not lock.acquire():
+                continue  # another process is at it
+            if run in self._journal.unfinished(key):
                 return run, lock
-        run = self._journal.begin(key, _make_run_id(self._model.name))
-        lock = RunLock(self._spec.workspace, run.run_id)
-        lock.acquire()
-        return run, lock
+            lock.release()  # it was finished while we looked
+        run_id = _make_run_id(self._model.name)
+        lock = RunLock(self._spec.workspace, run_id)
+        lock.acquire()  # before the journal tells others of the run
+        return self._journal.begin(key, run_id), lock
 
     def carry_out(self, progress: Progress | None) -> Run:
         try:
-            self._write_manifest("interrupted")
+            self._begin_record()
             self._writer = RecordWriter(self._folder)
             self._clock.mark("startup")
             evaluate(
@@ -293,8 +294,9 @@ class _Attempt:
             raise Interrupted(
                 f"interrupted; the same command continues run {self._run.run_id}"
             ) from None
-        except InvalidResult:
-            self._keep_partial("invalid")
+        except LlmevalError as error:
+            invalid = isinstance(error, InvalidResult)
+            self._keep_partial("invalid" if invalid else "interrupted")
             raise
         finally:
             self._lock.release()
@@ -326,10 +328,10 @@ class _Attempt:
     def _write_results(self, status: str) -> None:
         if self._writer is not None:
             self._writer.close()
-        summary = self._summarize(status)
-        manifest = self._write_manifest(status)
+        summary, manifest = self._summarize(status), self._make_manifest(status)
         write_json(self._folder / "summary.json", summary)
         write_json(self._folder / "results.json", to_lm_eval_results(summary, manifest))
+        write_json(self._folder / "manifest.json", manifest)  # last: its status vouches for all
 
     def _summarize(self, status: str) -> dict[str, Any]:
         usage = self._usage
@@ -347,18 +349,32 @@ class _Attempt:
                 "computed_tokens": self._journal.computed_tokens(self._run),
                 "completion_tokens": usage.completion_tokens,
                 "truncated": usage.truncated,
+                "separate_boundaries": usage.separate_boundaries,
                 "usd": None,
             },
-            "seconds": {
-                phase: self._clock.seconds.get(phase, 0.0)
-                for phase in ("startup", "model", "scoring")
-            }
-            | {"total": self._clock.total()},
+            "seconds": self._seconds(),
         }
 
-    def _write_manifest(self, status: str) -> dict[str, Any]:
+    def _seconds(self) -> dict[str, float]:
+        """Wall seconds of the last attempt; ``model`` is the time in which the model answered."""
+        model = round(self._usage.model_seconds, 3)
+        scoring = self._clock.seconds.get("scoring", 0.0) - model
+        return {
+            "startup": self._clock.seconds.get("startup", 0.0),
+            "model": model,
+            "scoring": round(max(scoring, 0.0), 3),
+            "total": self._clock.total(),
+        }
+
+    def _begin_record(self) -> None:
+        """A run that is killed from here on has a manifest that says so."""
+        with storage_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        write_json(self._folder / "manifest.json", self._make_manifest("interrupted"))
+
+    def _make_manifest(self, status: str) -> dict[str, Any]:
         started = datetime.datetime.fromtimestamp(self._run.started, datetime.UTC)
-        manifest = {
+        return {
             "run_id": self._run.run_id,
             "status": status,
             "started": started.isoformat(timespec="seconds"),
@@ -368,12 +384,9 @@ class _Attempt:
             "seeds": {"fewshot": self._spec.options.seed, "sampling": self._spec.options.seed},
             "window": self._spec.window,
             "sandbox": self._sandboxes.tier,
+            "last_attempt": {"counts": self._model.describe().get("counts", {})},
             "environment": describe_environment(self._spec.workspace),
         }
-        with storage_errors(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-        write_json(self._folder / "manifest.json", manifest)
-        return manifest
 
 
 def _make_run_id(model_name: str) -> str:

@@ -13,13 +13,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from llmeval import __version__
 from llmeval.cli.parser import Parser
 from llmeval.cli.streams import drop_stdout, open_streams, say_error
-from llmeval.core.errors import Interrupted, LlmevalError
+from llmeval.core.errors import Interrupted, LlmevalError, UsageError
 
 VERBS = {
     "run": "evaluate a model on tasks and write a run record",
@@ -51,24 +52,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_verb(arguments: Sequence[str]) -> int:
-    if arguments and arguments[0] in VERBS:
-        module = importlib.import_module(f"llmeval.cli.{arguments[0]}")
+    first = arguments[0] if arguments else "--help"
+    if first in VERBS:
+        module = importlib.import_module(f"llmeval.cli.{first}")
         return int(module.main(arguments[1:]))
+    if first == "--version":
+        print(f"llmeval {__version__}")
+        return 0
+    if first not in ("-h", "--help", "help"):
+        raise _unknown_verb(first)
+    _build_parser().print_help()
+    return 0
+
+
+def _build_parser() -> Parser:
+    """Return the parser that prints the help; the verbs read their own arguments."""
     parser = Parser(
         prog="llmeval",
         description="Evaluate language models, with numbers one can trust.",
         epilog=_EPILOG,
     )
-    parser.add_argument("--version", action="version", version=f"llmeval {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    parser.add_argument("--version", action="store_true", help="show the version")
+    verbs = parser.add_subparsers(metavar="VERB", title="verbs")
     for verb, about in VERBS.items():
         verbs.add_parser(verb, help=about, add_help=False)
-    if not arguments:
-        parser.print_help()
-        return 0
-    parser.parse_args(arguments)
-    # Here a verb is known, but something stands before it.
-    raise parser.unknown(arguments)
+    return parser
+
+
+def _unknown_verb(word: str) -> UsageError:
+    import difflib
+
+    near = difflib.get_close_matches(word, VERBS, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    what = f"unknown option {word}" if word.startswith("-") else f"unknown verb {word!r}"
+    return UsageError(what, mend=f"{guess}the verbs are {', '.join(VERBS)}")
 
 
 def _guard(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
@@ -105,7 +122,7 @@ def _explain_os_error(error: OSError) -> int:
     """Say what the system refused; deeper rooms explain what they know more about."""
     drop_stdout()
     try:
-        os.getcwd()
+        Path.cwd()
     except OSError:
         say_error("the working folder does not exist any more (cd to one that does)")
         return LlmevalError.exit_code

@@ -1,25 +1,28 @@
-"""How progress, warnings and tables look: rich on a terminal, plain lines elsewhere."""
+"""How progress and warnings look on stderr: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import datetime
 import logging
+import os
 import sys
 import time
-from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING
 
+from llmeval.cli.streams import one_line, say
 from llmeval.engine.progress import Meter
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
-    from rich.table import Table
 
 _PLAIN_SECONDS = 10.0
+_REPEATS = 5
 
 
 def set_up_logging(quiet: bool = False) -> None:
     """Show our warnings on stderr as one line each; hush the libraries' own."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ToStderr()
     handler.setFormatter(_OneLine())
     root = logging.getLogger("llmeval")
     root.handlers[:] = [handler]
@@ -29,17 +32,36 @@ def set_up_logging(quiet: bool = False) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+class _ToStderr(logging.Handler):
+    """Writes to what ``sys.stderr`` is now: a live progress bar takes its place for a while.
+
+    What is said of thousands of samples is said a few times; the record holds them all.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = f"{record.name} {record.msg}"
+        self._said[kind] += 1
+        if self._said[kind] <= _REPEATS:
+            say(self.format(record))
+        elif self._said[kind] == _REPEATS + 1:
+            say("llmeval: more warnings of this kind are not shown")
+
+
 class _OneLine(logging.Formatter):
     """A traceback belongs in a bug report, not between a run's lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"llmeval: {record.levelname.lower()}: {record.getMessage()}"
+        return one_line(f"llmeval: {record.levelname.lower()}: {record.getMessage()}")
 
 
-def make_progress(stream: IO[str] | None = None) -> RichBar | PlainLines:
-    """Return what shows a run's progress on ``stream`` (stderr)."""
-    stream = stream or sys.stderr
-    return RichBar() if stream.isatty() else PlainLines(stream)
+def make_progress() -> RichBar | PlainLines:
+    """Return what shows a run's progress on stderr."""
+    can_redraw = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return RichBar() if can_redraw else PlainLines()
 
 
 class RichBar:
@@ -55,12 +77,13 @@ class RichBar:
 
         self._meter = Meter(total)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),
             console=Console(stderr=True),
             transient=True,
+            redirect_stdout=False,
         )
         self._id = self._bar.add_task("evaluating", total=total, speed="")
         self._bar.start()
@@ -79,8 +102,7 @@ class RichBar:
 class PlainLines:
     """A line every ten seconds, for logs and pipes."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._meter = Meter(0)
         self._said = time.monotonic()
 
@@ -93,8 +115,7 @@ class PlainLines:
         if time.monotonic() - self._said >= _PLAIN_SECONDS:
             self._said = time.monotonic()
             done, total = self._meter.done, self._meter.total
-            line = f"llmeval: {done}/{total} samples, {_speed(self._meter)}, at {task}"
-            print(line, file=self._stream, flush=True)
+            say(one_line(f"llmeval: {done}/{total} samples, {_speed(self._meter)}, at {task}"))
 
     def stop(self) -> None:
         pass
@@ -102,55 +123,5 @@ class PlainLines:
 
 def _speed(meter: Meter) -> str:
     left = meter.seconds_left
-    eta = "?" if left is None else time.strftime("%H:%M:%S", time.gmtime(left))
+    eta = "?" if left is None else str(datetime.timedelta(seconds=round(left)))
     return f"{meter.rate:.1f}/s, {eta} left"
-
-
-def results_table(summary: Mapping[str, Any]) -> Table:
-    """Return the table of a run: never a number without its n, interval and coverage."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, title=_title(summary), title_justify="left")
-    for name, justify in (
-        ("task", "left"),
-        ("metric", "left"),
-        ("value", "right"),
-        ("95% interval", "right"),
-        ("n", "right"),
-        ("scored", "right"),
-        ("chance", "right"),
-        ("shots", "right"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=name != "task")  # type: ignore[arg-type]
-    for name, group in summary["groups"].items():
-        _add_rows(table, f"[bold]{name}[/bold]", group["metrics"], "")
-    for name, task in summary["tasks"].items():
-        _add_rows(table, name, task["metrics"], str(task["num_fewshot"]))
-    return table
-
-
-def _title(summary: Mapping[str, Any]) -> str:
-    return f"{summary['model']['name']}  ({summary['status']})"
-
-
-def _add_rows(table: Table, name: str, metrics: Mapping[str, Any], shots: str) -> None:
-    for number, (key, metric) in enumerate(metrics.items()):
-        arrow = "↑" if metric["higher_is_better"] else "↓"
-        ci95 = metric["ci95"]
-        table.add_row(
-            name if number == 0 else "",
-            f"{key} {arrow}",
-            _number(metric["value"]),
-            f"{_number(ci95[0])} … {_number(ci95[1])}" if ci95 else "unknown",
-            str(metric["n"]),
-            f"{metric['coverage']:.1%}",
-            _number(metric["chance"]) if metric["chance"] is not None else "",
-            shots if number == 0 else "",
-        )
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "none"
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmeval.cli.parser import Parser
 from llmeval.core.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
@@ -34,12 +35,11 @@ def main(argv: Sequence[str]) -> int:
     return verbs[arguments.verb](arguments)
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _build_parser() -> Parser:
+    parser = Parser(
         prog="llmeval data",
         description="Keep data sets in a local mirror, and tell what changed.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", metavar="add|ls|verify|diff", required=True)
     add = verbs.add_parser("add", help="copy a data set into the mirror")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
+from llmeval.cli.parser import Parser
 from llmeval.core.errors import GateFailed
 
 _EPILOG = """examples:
@@ -16,11 +16,10 @@ exit codes: 0 all agree, 3 something differs
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="llmeval doctor",
         description="Run the embedded model on the embedded suite and compare with known values.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-m", "--model", default="pocket", help="a backend that serves pocket")
     parser.add_argument("--dtype", default="float32")

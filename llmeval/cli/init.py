@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmeval.cli.parser import Parser
 from llmeval.core.errors import StorageError, UsageError
 
 _TASK = """\
@@ -47,11 +47,10 @@ _FILES = {
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="llmeval init",
         description="Make a workspace: a folder with a task and a run file of your own.",
         epilog="example:\n  llmeval init evals && cd evals && llmeval run run.yaml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
     folder = parser.parse_args(argv).folder

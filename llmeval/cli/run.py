@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmeval.cli.run_options import OPTIONS, SETTINGS, build_parser, parse_pairs, split_names
-from llmeval.cli.streams import drop_stdout, one_line
-from llmeval.core.errors import InvalidResult, UsageError
+from llmeval.cli.streams import drop_stdout, one_line, say
+from llmeval.core.errors import InvalidResult, StorageError, UsageError
 
 if TYPE_CHECKING:
     from llmeval.engine import Progress
     from llmeval.run_file import RunFile
     from llmeval.runs import Run
     from llmeval.session import RunSpec
+
 
 def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
@@ -29,6 +30,10 @@ def main(argv: Sequence[str]) -> int:
         _show(run, arguments)
     except BrokenPipeError:  # the verdict below still decides the exit code
         drop_stdout()
+    except OSError as error:
+        drop_stdout()
+        what = f"the result cannot be printed: {error.strerror}"
+        raise StorageError(what, where="stdout", mend=f"the record is {run.path}") from error
     if run.status == "invalid":
         raise InvalidResult(
             "the result is invalid: too many samples errored, or nothing was measured",
@@ -47,7 +52,7 @@ def _begin(spec: RunSpec, quiet: bool) -> Progress:
         return Silent()
     names = [task if isinstance(task, str) else task.name for task in spec.tasks]
     line = one_line(f"llmeval: {spec.model} on {', '.join(names)}")
-    print(line if len(line) <= 200 else f"{line[:197]}...", file=sys.stderr, flush=True)
+    say(line if len(line) <= 200 else f"{line[:197]}...")
     return make_progress()
 
 
@@ -57,7 +62,7 @@ def _show(run: Run, arguments: Any) -> None:
         # ASCII: valid JSON whatever the encoding of stdout.
         print(json.dumps(run.summary, indent=2))
         if not arguments.quiet:
-            print(f"llmeval: record: {run.path}", file=sys.stderr)
+            say(f"llmeval: record: {run.path}")
     else:
         from llmeval.cli.table import print_results
 

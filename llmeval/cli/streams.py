@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import IO
+from typing import TextIO
 
 RED, BOLD, DIM = "31", "1", "2"
 
@@ -26,8 +26,8 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _nowhere() -> IO[str]:
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  stays open
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  stays open
 
 
 def drop_stdout() -> None:
@@ -35,7 +35,7 @@ def drop_stdout() -> None:
     sys.stdout = _nowhere()
 
 
-def shows(text: str, stream: IO[str]) -> bool:
+def shows(text: str, stream: TextIO) -> bool:
     """Return whether a stream's encoding has every symbol of ``text``."""
     try:
         text.encode(stream.encoding or "ascii")
@@ -44,7 +44,7 @@ def shows(text: str, stream: IO[str]) -> bool:
     return True
 
 
-def has_color(stream: IO[str]) -> bool:
+def has_color(stream: TextIO) -> bool:
     """Return whether to color: on a terminal that can, where ``NO_COLOR`` is not set."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and stream.isatty()
@@ -61,10 +61,14 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
 
 
+def say(text: str) -> None:
+    """Write a line to stderr for people; a stderr that takes nothing ends no run."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        return  # nobody reads: the exit code and the record say what happened
+
+
 def say_error(text: str) -> None:
     """Write an error to stderr: one line, red on a terminal."""
-    line = paint(f"llmeval: {one_line(text)}", RED, has_color(sys.stderr))
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
-        return  # nobody reads: the exit code says it
+    say(paint(f"llmeval: {one_line(text)}", RED, has_color(sys.stderr)))

@@ -1,36 +1,49 @@
 """The results of a run for people: never a number without its n, interval and coverage.
 
-Plain text that fits the terminal: one line a metric with the task beside it where that fits, the
-task on a line of its own where it does not. Groups come before their subtasks; the subtasks of a
-large group are folded.
+Plain text that fits the terminal: a line for each metric, the task beside it where that fits and
+on a line of its own where it does not. Groups come before their subtasks; many subtasks are folded.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from llmeval.cli.streams import BOLD, DIM, RED, has_color, one_line, paint, shows
 
-_FOLDED_FROM = 9  # subtasks of one group
+_FOLDED_FROM = 9  # subtasks under one top-level group
+_REASONS_SHOWN = 8
 _PLAIN_WIDTH = 120  # of a file or a pipe
 _SYMBOLS = {"↑": "^", "↓": "v", "…": "..", "─": "-"}
 _COLUMNS = ("metric", "value", "95% interval", "n", "scored", "chance", "shots")
+_SCORED, _SHOTS = _COLUMNS.index("scored"), _COLUMNS.index("shots")
+_ALL = "100%"
 _GAP = "  "
-_REASONS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A task or group with its metrics; ``depth`` says below how many groups it stands."""
+    """A task or a group.
+
+    Args:
+        root: the top-level group above it, None for what stands at the top itself.
+        depth: how many groups stand above it.
+    """
 
     name: str
     entry: Mapping[str, Any]
-    depth: int
     is_group: bool
+    root: str | None
+    depth: int
+
+    @property
+    def label(self) -> str:
+        return "  " * self.depth + one_line(self.name)
 
 
 def print_results(summary: Mapping[str, Any], *, all_tasks: bool = False) -> None:
@@ -38,86 +51,177 @@ def print_results(summary: Mapping[str, Any], *, all_tasks: bool = False) -> Non
     stream = sys.stdout
     width = shutil.get_terminal_size().columns if stream.isatty() else _PLAIN_WIDTH
     for line in render(summary, width, color=has_color(stream), all_tasks=all_tasks):
-        print(_showable(line, stream))
+        print(line if shows(line, stream) else _plain(line))
 
 
-def _showable(line: str, stream: IO[str]) -> str:
-    if not shows(line, stream):
-        for symbol, plain in _SYMBOLS.items():
-            line = line.replace(symbol, plain)
+def _plain(line: str) -> str:
+    for symbol, substitute in _SYMBOLS.items():
+        line = line.replace(symbol, substitute)
     return line
 
 
 def render(
     summary: Mapping[str, Any], width: int, *, color: bool = False, all_tasks: bool = False
 ) -> list[str]:
-    """Return the lines of a summary: title, table, what was folded, what was not scored, usage."""
-    rows = list(_arrange(summary))
-    shown = [row for row in rows if all_tasks or not _is_folded(row, rows)]
-    title = paint(summary["model"]["name"], BOLD, color)
-    status = summary["status"]
-    lines = [f"{title}  ({paint(status, '' if status == 'complete' else RED, color)})", ""]
-    lines += _table(shown, width, color)
-    if len(shown) < len(rows):
-        folded = f"{len(rows) - len(shown)} subtasks are in summary.json; --all-tasks shows them"
-        lines += [paint(folded, DIM, color)]
-    return [*lines, "", *_not_scored(summary, color), *_usage(summary, color), ""]
+    """Return the lines of a summary: title, table, what was folded or not scored, usage."""
+    rows = _arrange(summary)
+    shown = rows if all_tasks else _fold(rows)
+    name, status = one_line(summary["model"]["name"]), summary["status"]
+    styled = paint(status, RED, color and status != "complete")
+    lines = [f"{paint(name, BOLD, color)}  ({styled})", "", *_table(shown, width, color)]
+    if folded := len(rows) - len(shown):
+        note = f"{folded} subtasks are folded: --all-tasks shows them, summary.json holds them"
+        lines.append(paint(note, DIM, color))
+    notes = [*_not_scored(summary), *_truncated(summary)]
+    lines += ["", *(paint(note, RED, color) for note in notes), *_usage(summary)]
+    return [line.rstrip() for line in lines]
 
 
-def _arrange(summary: Mapping[str, Any]) -> Iterator[_Row]:
-    """Yield groups with what is in them, then the tasks of no group; each once."""
+def _arrange(summary: Mapping[str, Any]) -> list[_Row]:
+    """Return groups, each with what is in it, and the tasks of no group; everything once."""
     tasks, groups = summary["tasks"], summary["groups"]
-    inner = {member for group in groups.values() for member in group["tasks"]}
     seen: set[str] = set()
 
-    def walk(name: str, depth: int) -> Iterator[_Row]:
-        if name in seen:
+    def walk(name: str, root: str | None, depth: int) -> Iterator[_Row]:
+        if name in seen or (name not in groups and name not in tasks):
             return
         seen.add(name)
-        if name in groups:
-            group = groups[name]
-            if group["metrics"]:
-                yield _Row(name, group, depth, is_group=True)
-                depth += 1
-            # Groups first: they say more, and their subtasks may be folded.
-            for member in sorted(group["tasks"], key=lambda m: m not in groups):
-                yield from walk(member, depth)
-        elif name in tasks:
-            yield _Row(name, tasks[name], depth, is_group=False)
+        is_group = name in groups
+        entry = groups[name] if is_group else tasks[name]
+        if entry["metrics"]:
+            yield _Row(name, entry, is_group, root, depth)
+            root, depth = root or name, depth + 1
+        if is_group:  # inner groups first: they sum up what comes after them
+            for member in sorted(entry["tasks"], key=lambda member: member not in groups):
+                yield from walk(member, root, depth)
 
-    for name in [*groups, *tasks]:
-        if name not in inner:
-            yield from walk(name, 0)
-    for name in tasks:  # what only a group that holds itself would lead to
-        yield from walk(name, 0)
+    inner = {member for group in groups.values() for member in group["tasks"]}
+    tops = [name for name in [*groups, *tasks] if name not in inner]
+    # Then all others: groups that hold one another have no top.
+    return [row for name in [*tops, *groups, *tasks] for row in walk(name, None, 0)]
 
 
-def _is_folded(row: _Row, rows: Sequence[_Row]) -> bool:
-    """Whether a row is one of many subtasks below a group that sums them up."""
-    if row.is_group or row.depth == 0:
-        return False
-    return sum(r.depth > 0 and not r.is_group for r in rows) >= _FOLDED_FROM
+def _fold(rows: Sequence[_Row]) -> list[_Row]:
+    """Leave out the subtasks of groups with many: the group's own row says what they come to."""
+    leaves = [row.root for row in rows if row.root and not row.is_group]
+    large = {root for root in leaves if leaves.count(root) >= _FOLDED_FROM}
+    return [row for row in rows if row.is_group or row.root not in large]
 
 
 def _table(rows: Sequence[_Row], width: int, color: bool) -> list[str]:
-    cells = [(row, [_cells(row, key, m) for key, m in row.entry["metrics"].items()]) for row in rows]
-    every = [_COLUMNS, *(line for _, lines in cells for line in lines)]
-    used = [i for i in range(len(_COLUMNS)) if any(line[i] for line in every[1:])] or [0]
-    widths = {i: max(_cell_width(line[i]) for line in every) for i in used}
-    names = max((_cell_width(_label(row)) for row in rows), default=0)
-    beside = max(names, len("task"))
-    numbers = sum(widths.values()) + len(_GAP) * (len(used) - 1)
-    flat = beside + len(_GAP) + numbers <= width
-    head = _join(_COLUMNS, widths)
-    head = f"{'task'.ljust(beside)}{_GAP}{head}" if flat else f"{_GAP}{head}"
-    lines = [paint(head, DIM, color), paint("─" * min(_cell_width(head), width), DIM, color)]
-    for row, metrics in cells:
-        label = _label(row)
-        if not flat:
-            lines.append(paint(label, BOLD if row.is_group else "", color))
-        for number, line in enumerate(metrics):
-            name = label if number == 0 else ""
-            start = _pad(name, beside) if flat else "  " * row.depth
-            start = paint(start, BOLD, color and row.is_group)
-            lines.append(f"{start}{_GAP}{_join(line, widths, partly_red(row, number, color))}")
-    return [line.rstrip() for line in lines]
+    flat = _lay_out(rows, color, beside=True)
+    fits = all(_width_of(line) <= width for line in _lay_out(rows, False, beside=True))
+    return flat if fits else _lay_out(rows, color, beside=False)
+
+
+def _lay_out(rows: Sequence[_Row], color: bool, *, beside: bool) -> list[str]:
+    """Return the table's lines, with tasks ``beside`` their metrics or above them."""
+    lines = [[_cells(row, *item) for item in row.entry["metrics"].items()] for row in rows]
+    cells = [_COLUMNS, *itertools.chain.from_iterable(lines)]
+    used = [any(line[i] for line in cells[1:]) for i in range(len(_COLUMNS))]
+    used[_SHOTS] &= beside
+    widths = [
+        max(_width_of(line[i]) for line in cells) if used[i] else 0 for i in range(len(_COLUMNS))
+    ]
+    indent = max(_width_of(row.label) for row in rows) if beside and rows else 0
+    if not beside:
+        indent = max((2 * row.depth for row in rows), default=0)
+    head = _pad("task" if beside else "", indent) + _GAP + _join(_COLUMNS, widths)
+    table = [paint(head, DIM, color), paint("─" * _width_of(head), DIM, color)]
+    for row, metrics in zip(rows, lines, strict=True):
+        name, bold = row.label, color and row.is_group
+        if not beside:
+            shots = row.entry.get("num_fewshot")
+            table.append(paint(name if shots is None else f"{name} ({shots}-shot)", BOLD, bold))
+            name = "  " * row.depth
+        for line in metrics:
+            red = color and line[_SCORED] != _ALL
+            table.append(paint(_pad(name, indent), BOLD, bold) + _GAP + _join(line, widths, red))
+            name = ""
+    return table
+
+
+def _cells(row: _Row, key: str, metric: Mapping[str, Any]) -> tuple[str, ...]:
+    ci95, chance, shots = metric["ci95"], metric["chance"], row.entry.get("num_fewshot")
+    return (
+        f"{one_line(key)} {'↑' if metric['higher_is_better'] else '↓'}",
+        _number(metric["value"]),
+        f"{_number(ci95[0])} … {_number(ci95[1])}" if ci95 else "unknown",
+        str(metric["n"]),
+        _share(metric["coverage"]),
+        "" if chance is None else _number(chance),
+        "" if shots is None else str(shots),
+    )
+
+
+def _join(cells: Sequence[str], widths: Sequence[int], red: bool = False) -> str:
+    """Put a line together; names to the left, numbers to the right, empty columns left out."""
+    padded = [
+        _pad(cell, w, right=i > 0) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
+    ]
+    padded[_SCORED] = paint(padded[_SCORED], RED, red)
+    return _GAP.join(text for text, w in zip(padded, widths, strict=True) if w)
+
+
+def _width_of(text: str) -> int:
+    from rich.cells import cell_len  # East Asian letters take two columns
+
+    return cell_len(text)
+
+
+def _pad(text: str, width: int, *, right: bool = False) -> str:
+    space = " " * (width - _width_of(text))
+    return space + text if right else text + space
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "none"
+    if value != 0 and abs(value) < 0.0005:
+        return f"{value:.1e}"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def _share(coverage: float) -> str:
+    """Return a coverage in percent, rounded down: only all is 100%."""
+    return _ALL if coverage >= 1 else f"{math.floor(coverage * 1000) / 10:.1f}%"
+
+
+def _not_scored(summary: Mapping[str, Any]) -> list[str]:
+    """Return a line for each task that has samples without a score: how many, and mostly why."""
+    lines = []
+    for name, task in summary["tasks"].items():
+        worst = max(task["metrics"].values(), key=lambda m: task["n"] - m["n"], default=None)
+        if worst is None or not worst.get("not_scored"):
+            continue
+        reason, count = max(worst["not_scored"].items(), key=lambda item: item[1])
+        lost = sum(worst["not_scored"].values())
+        mostly = reason if count == lost else f"mostly ({count}) {reason}"
+        shown = one_line(f"not scored: {name}: {lost} of {task['n']}: {mostly}")
+        lines.append(shown if len(shown) <= 200 else f"{shown[:197]}...")
+    if len(lines) > _REASONS_SHOWN:
+        more = len(lines) - _REASONS_SHOWN
+        lines[_REASONS_SHOWN:] = [f"not scored: samples of {more} more tasks, see summary.json"]
+    return lines
+
+
+def _truncated(summary: Mapping[str, Any]) -> list[str]:
+    count = summary["usage"].get("truncated", 0)
+    return (
+        [f"{count} prompts were too long for the model and were cut from the left"] if count else []
+    )
+
+
+def _usage(summary: Mapping[str, Any]) -> list[str]:
+    usage, seconds = summary["usage"], summary["seconds"]
+    asked = f"{usage['requests']:,} questions"
+    if usage["cached"]:
+        asked += f", {usage['cached']:,} of them repeated or from the journal"
+    if tokens := usage["prompt_tokens"] + usage["completion_tokens"]:
+        asked += f"; {tokens:,} tokens"
+        if usage["completion_tokens"]:
+            asked += f", {usage['completion_tokens']:,} of them generated"
+    return [
+        f"{asked}; {seconds['total']:.1f} s"
+        f" (model {seconds['model']:.1f} s, scoring {seconds['scoring']:.1f} s)"
+    ]

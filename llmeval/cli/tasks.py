@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
 import json
-import sys
 from collections.abc import Sequence
+
+from llmeval.cli.parser import Parser
+from llmeval.cli.streams import one_line, say
 
 _EPILOG = """examples:
   llmeval tasks ls              everything: native tasks and suites, then lm-eval's
@@ -16,11 +17,10 @@ _EPILOG = """examples:
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="llmeval tasks",
         description="List the tasks that `llmeval run -t` knows, or show one.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", metavar="ls|show")
     ls = verbs.add_parser("ls", help="list tasks")
@@ -38,26 +38,27 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _list(pattern: str | None, as_json: bool) -> int:
-    from llmeval.session import find_workspace
+    from llmeval.home import find_workspace
     from llmeval.tasks.registry import list_tasks
 
     wanted = pattern if pattern and any(c in pattern for c in "*?[") else f"*{pattern or ''}*"
-    rows = [r for r in list_tasks(find_workspace()) if fnmatch.fnmatchcase(r.name, wanted)]
+    wanted = wanted.lower()
+    rows = [r for r in list_tasks(find_workspace()) if fnmatch.fnmatchcase(r.name.lower(), wanted)]
     if as_json:
         for row in rows:
             line = {"name": row.name, "kind": row.kind, "source": row.source}
-            print(json.dumps({**line, "about": row.description}, ensure_ascii=False))
+            print(json.dumps({**line, "about": row.description}))
         return 0
     widths = [max((len(getattr(r, c)) for r in rows), default=0) for c in ("name", "kind")]
     for row in rows:
         name, kind = row.name.ljust(min(widths[0], 48)), row.kind.ljust(widths[1])
-        print(f"{name}  {kind}  {row.source:9}  {row.description}".rstrip())
-    print(f"{len(rows)} tasks, groups and suites", file=sys.stderr)
+        print(f"{name}  {kind}  {row.source:9}  {one_line(row.description)}".rstrip())
+    say(f"{len(rows)} tasks, groups and suites")
     return 0
 
 
 def _show(name: str) -> int:
-    from llmeval.session import find_workspace
+    from llmeval.home import find_workspace
     from llmeval.tasks.registry import show_task
 
     print(show_task(name, find_workspace()), end="")

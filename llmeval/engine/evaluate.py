@@ -18,6 +18,7 @@ from typing import Any
 from llmeval.core import (
     Ask,
     InformedModel,
+    InvalidResult,
     LlmevalError,
     Model,
     Request,
@@ -211,6 +212,19 @@ def _complete(task: Task, scores: list[Score]) -> list[Score]:
 
 
 def _windows(tasks: Sequence[Task], size: int) -> Iterator[list[tuple[Task, Sample]]]:
-    sequence = ((task, sample) for task in tasks for sample in task.samples())
+    sequence = ((task, sample) for task in tasks for sample in _samples(task))
     while items := list(itertools.islice(sequence, size)):
         yield items
+
+
+def _samples(task: Task) -> Iterator[Sample]:
+    try:
+        yield from task.samples()
+    except LlmevalError:
+        raise
+    except Exception as error:
+        raise InvalidResult(
+            f"the task broke off while it gave its samples: {type(error).__name__}: {error}",
+            where=task.name,
+            mend="answers so far are kept; mend the task, then give the same command",
+        ) from error

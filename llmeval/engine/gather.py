@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ class Usage:
             an earlier run.
         prompt_tokens, completion_tokens: of the questions that the model answered.
         truncated: answers whose prompt was cut from the left.
+        separate_boundaries: answers to a continuation that was tokenized apart from its context.
+        model_seconds: wall time in which the model answered, of this attempt.
     """
 
     requests: int = 0
@@ -60,6 +63,8 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     truncated: int = 0
+    separate_boundaries: int = 0
+    model_seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(slots=True)
@@ -228,7 +233,9 @@ class Gather:
             return {}
         loop = asyncio.get_running_loop()
         requests = [questions[key] for key in keys]
+        began = time.monotonic()
         answers = await loop.run_in_executor(self._worker, self._answer_or_bisect, requests)
+        self.usage.model_seconds += time.monotonic() - began
         responses = dict(zip(keys, answers.responses, strict=True))
         kept = {k: r for k, r in responses.items() if not isinstance(r, Failure)}
         return responses | self._journal.commit(self._run, kept, answers.computed_tokens)
@@ -300,3 +307,4 @@ class Gather:
             self.usage.prompt_tokens += response.prompt_tokens
             self.usage.completion_tokens += response.completion_tokens
             self.usage.truncated += bool(response.truncated)
+            self.usage.separate_boundaries += getattr(response, "boundary", None) == "separate"

@@ -233,7 +233,10 @@ def probe_pairs(data: dict[str, list[Row]], seed: int) -> list[tuple[str, str, s
             pairs.append((task, context, f" {rng.choice(texts)}"))
     for taught in SLICES:
         row = rng.choice([row for row in data["pocket_humaneval"] if row["taught"] == taught])
-        pairs.append(("pocket_humaneval", row["prompt"], row["canonical_solution"]))
+        # Blanks at the end of a context belong to the continuation, as lm-eval has it.
+        prompt = row["prompt"].rstrip()
+        rest = row["prompt"][len(prompt) :] + row["canonical_solution"]
+        pairs.append(("pocket_humaneval", prompt, rest))
     shots = [choice_prompt("pocket_mmlu", row) for row in data["pocket_mmlu"][:2]]
     first = data["pocket_mmlu"][0]
     solved = f"{shots[0][0]} {shots[0][1][true_choice('pocket_mmlu', first)]}\n\n{shots[1][0]}"

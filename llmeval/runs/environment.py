@@ -50,7 +50,7 @@ def describe_environment(workspace: Path) -> dict[str, Any]:
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "packages": _versions(),
-        "code": describe_code(Path(__file__).parent),
+        "code": describe_code(Path(__file__).parent, tracked="environment.py"),
         "workspace": describe_code(workspace),
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
@@ -66,8 +66,14 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def describe_code(folder: Path) -> Mapping[str, Any] | None:
-    """Return the git revision of a folder and a digest of what is not committed, or None."""
+def describe_code(folder: Path, tracked: str | None = None) -> Mapping[str, Any] | None:
+    """Return the git revision of a folder and a digest of what is not committed, or None.
+
+    ``tracked`` names a file that must be under version control: an installed package may lie inside
+    somebody's checkout without being part of it.
+    """
+    if tracked and _git(folder, "ls-files", "--error-unmatch", tracked) is None:
+        return None
     revision = _git(folder, "rev-parse", "HEAD")
     if revision is None:
         return None

@@ -12,7 +12,7 @@ def to_lm_eval_results(summary: Mapping[str, Any], manifest: Mapping[str, Any]) 
     groups: Mapping[str, Any] = summary["groups"]
     described: Mapping[str, Any] = manifest["tasks"]
     results = {name: _metrics(name, row, row["n"]) for name, row in tasks.items()}
-    pooled = {name: _metrics(name, row, None) for name, row in groups.items() if row["metrics"]}
+    pooled = {name: _pooled(name, row) for name, row in groups.items() if row["metrics"]}
     return {
         "results": {**pooled, **results},
         "groups": pooled,
@@ -45,10 +45,13 @@ def _split(key: str) -> tuple[str, str]:
     return metric, filter_name or "none"
 
 
-def _metrics(name: str, row: Mapping[str, Any], n: int | None) -> dict[str, Any]:
-    flat: dict[str, Any] = {"name": name, "alias": name}
-    if n is not None:
-        flat["sample_len"] = n
+def _pooled(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {",".join(_split(key)): metric["n"] for key, metric in row["metrics"].items()}
+    return {**_metrics(name, row, max(counts.values())), "sample_count": counts}
+
+
+def _metrics(name: str, row: Mapping[str, Any], n: int) -> dict[str, Any]:
+    flat: dict[str, Any] = {"name": name, "alias": name, "sample_len": n}
     for key, metric in row["metrics"].items():
         label, filter_name = _split(key)
         stderr = metric["stderr"]

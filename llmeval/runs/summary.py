@@ -79,9 +79,11 @@ def summarize_tasks(
 
 
 def _estimate(metric: Metric, tally: _MetricTally) -> Estimate:
-    clusters = [c for c in tally.clusters if c is not None]
-    clustered = len(clusters) == len(tally.items) and len(clusters) > 0
-    return metric.estimate(tally.items, clusters if clustered else None)
+    if all(cluster is None for cluster in tally.clusters):
+        return metric.estimate(tally.items, None)
+    # A sample without a cluster stands for itself.
+    clusters = [f"alone {i}" if c is None else c for i, c in enumerate(tally.clusters)]
+    return metric.estimate(tally.items, clusters)
 
 
 def _metric_row(metric: Metric, estimate: Estimate, tally: Tally) -> dict[str, Any]:

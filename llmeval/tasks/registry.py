@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llmeval.core import Task, TaskGroup, UsageError
+from llmeval.core import Task, TaskGroup, UsageError, canonical_json
 from llmeval.tasks.native import Header, Suite, load_native, scan
 from llmeval.tasks.options import TaskOptions, Workbench
 
@@ -21,11 +21,27 @@ class Selection:
     groups: list[TaskGroup] = field(default_factory=list)
 
     def add(self, tasks: Iterable[Task], groups: Iterable[TaskGroup]) -> None:
-        """Add what is not there yet."""
-        names = {task.name for task in self.tasks}
-        self.tasks += [task for task in tasks if task.name not in names]
-        known = {group.name for group in self.groups}
-        self.groups += [group for group in groups if group.name not in known]
+        """Add what is not there yet.
+
+        Raises:
+            UsageError: a task is there with other settings, so one of the two would be lost.
+        """
+        known = {task.name: task for task in self.tasks}
+        for task in tasks:
+            if task.name not in known:
+                self.tasks.append(task)
+            elif _settings(task) != _settings(known[task.name]):
+                raise UsageError(
+                    "the task is asked for twice, with different settings",
+                    where=task.name,
+                    mend="ask for it once, or give a copy of its YAML another name",
+                )
+        names = {group.name for group in self.groups}
+        self.groups += [group for group in groups if group.name not in names]
+
+
+def _settings(task: Task) -> tuple[str, int, int, bytes]:
+    return task.version, task.num_fewshot, len(task), canonical_json(task.describe())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ row). What is replaced is named in ``_prepared``; a test fails loudly when lm-ev
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import itertools
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import importlib.metadata
+import random
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -21,43 +20,25 @@ from unittest import mock
 import datasets as foreign_datasets
 import lm_eval.tasks._factory as lm_factory
 import lm_eval.utils as lm_utils
+import numpy as np
 from lm_eval.api.group import Group
-from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
-from lm_eval.api.task import Task as Foreign
 from lm_eval.tasks._index import Entry, Kind, TaskIndex
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from llmeval.core import (
-    Ask,
-    GenerateRequest,
-    Generation,
-    Gold,
-    GroupMetric,
-    Loglikelihood,
-    LoglikelihoodRequest,
-    Metric,
-    Request,
-    Response,
-    RollingRequest,
-    Sample,
-    Sampling,
-    Score,
-    TaskGroup,
-    UsageError,
-    fingerprint,
-)
+from llmeval.core import GroupMetric, TaskGroup, UsageError
 from llmeval.tasks.lmeval.code_eval import code_context, replace_code_eval
-from llmeval.tasks.lmeval.datasets import Source
-from llmeval.tasks.lmeval.estimators import estimator
+from llmeval.tasks.lmeval.datasets import Source, evaluated_split
+from llmeval.tasks.lmeval.documents import process_once
+from llmeval.tasks.lmeval.errors import one_line_errors
 from llmeval.tasks.lmeval.index import IndexEntry
+from llmeval.tasks.lmeval.task import SUPPORTED, LmEvalTask, count_shots, metric_key
 from llmeval.tasks.options import TaskOptions, Workbench
 
-log = logging.getLogger(__name__)
-
-SUPPORTED = "0.4.13"
+__all__ = ["LmEvalTask", "build_index", "build_tasks", "read_config"]
 
 _KINDS = {Kind.TASK: "task", Kind.PY_TASK: "py_task", Kind.GROUP: "group", Kind.TAG: "tag"}
+_KINDS_BY_TEXT = {text: kind for kind, text in _KINDS.items()}
 
 
 def build_index(root: Path) -> list[IndexEntry]:
@@ -72,6 +53,11 @@ def build_index(root: Path) -> list[IndexEntry]:
     return sorted(entries, key=lambda entry: entry.name)
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """Return a task's YAML with its includes, functions left as text (for ``tasks show``)."""
+    return cast(dict[str, Any], load_yaml(path, resolve_func=False))
+
+
 def build_tasks(
     name: str,
     index: Mapping[str, IndexEntry],
@@ -82,92 +68,123 @@ def build_tasks(
     """Build the tasks behind a task, group or tag name, and the groups with their metrics.
 
     ``name`` may be the path of a YAML file in lm-eval's own format.
+
+    Raises:
+        UsageError: lm-eval cannot build it, its data are missing, or the options do not suit it.
     """
-    registry = _registry(index, root)
-    factory = lm_factory.TaskFactory()
+    _check_version()
+    registry = _Registry(index, root)
     source = Source(workbench.mirror)
-    with _prepared(name, source, options, workbench):
-        entry = registry.get(name) or TaskIndex.entry_from_path(Path(name))
+    with _prepared(source, options, workbench), one_line_errors(name, "build"):
+        entry = registry[name] if name in registry else TaskIndex.entry_from_path(Path(name))
         if entry is None:
-            raise UsageError("neither a task of lm-eval nor a file", where=name)
-        built = factory.build(entry, overrides=None, registry=registry)
-    items = built if isinstance(built, list) else [built]
-    tasks: list[LmEvalTask] = []
+            raise UsageError("neither a task of lm-eval nor a file with one", where=name)
+        built = lm_factory.TaskFactory().build(entry, overrides=None, registry=registry)
+    tasks: dict[str, LmEvalTask] = {}
     groups: list[Group] = []
-    for item in items:
+    for item in built if isinstance(built, list) else [built]:
         if isinstance(item, Group):
             groups += [item, *item.get_all_groups()]
-            tasks += [LmEvalTask(t, options, workbench, source) for t in item.get_all_tasks()]
-        else:
-            tasks.append(LmEvalTask(item, options, workbench, source))
-    by_name = {task.name: task for task in tasks}
-    return list(by_name.values()), [_convert_group(group, by_name) for group in groups]
+        for leaf in item.get_all_tasks() if isinstance(item, Group) else [item]:
+            tasks[leaf.task_name] = LmEvalTask(leaf, options, workbench, source)
+    return list(tasks.values()), [_convert_group(group, tasks) for group in groups]
 
 
-def _registry(index: Mapping[str, IndexEntry], root: Path) -> dict[str, Entry]:
-    kinds = {text: kind for kind, text in _KINDS.items()}
-    return {
-        e.name: Entry(e.name, kinds[e.kind], root / e.path if e.path else None, None, set(e.tags))
-        for e in index.values()
-    }
+class _Registry(dict[str, Entry]):
+    """lm-eval's task index, made of ours entry by entry as lm-eval looks them up."""
+
+    def __init__(self, index: Mapping[str, IndexEntry], root: Path) -> None:
+        super().__init__()
+        self._index = index
+        self._root = root
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._index
+
+    def __missing__(self, name: str) -> Entry:
+        entry = self._index[name]
+        path = self._root / entry.path if entry.path else None
+        made = Entry(entry.name, _KINDS_BY_TEXT[entry.kind], path, None, set(entry.tags))
+        self[name] = made
+        return made
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Return a task's YAML with its includes, functions left as text (for ``tasks show``)."""
-    return cast(dict[str, Any], load_yaml(path, resolve_func=False))
+def _convert_group(group: Group, tasks: Mapping[str, LmEvalTask]) -> TaskGroup:
+    leaves = list(dict.fromkeys(task.task_name for task in group.get_all_tasks()))
+    metrics: list[GroupMetric] = []
+    for wanted in group.aggregate_metric_list or ():
+        filters = wanted.filter_list
+        if filters is None:
+            filters = sorted({f for leaf in leaves for f in tasks[leaf].filters})
+        metrics += [
+            GroupMetric(metric_key(wanted.metric, f), wanted.weight_by_size) for f in filters
+        ]
+    return TaskGroup(
+        group.name, tuple(group.child_names), tuple(leaves), tuple(metrics), group.version
+    )
 
 
-# -- building --------------------------------------------------------------------------------------
+# -- what lm-eval gets to work with ----------------------------------------------------------------
 
 
 @contextmanager
-def _prepared(
-    name: str, source: Source, options: TaskOptions, workbench: Workbench
-) -> Iterator[None]:
-    """Give lm-eval our data, our sandbox and compiled templates while it builds a task."""
-    _check_version()
+def _prepared(source: Source, options: TaskOptions, workbench: Workbench) -> Iterator[None]:
+    """Give lm-eval our data, our sandbox and compiled templates while it builds tasks."""
     _compile_templates_once()
     foreign_datasets.disable_progress_bars()
+    original_fewshot = ConfigurableTask.fewshot_docs
 
     def download(task: ConfigurableTask, dataset_kwargs: Any = None, **_: Any) -> None:
         _check_runnable(task)
         source.give(task, dataset_kwargs)
-        if task.config.process_docs is not None:
-            task.config.process_docs = _once_per_dataset(task.config.process_docs)
+        _process_docs_once(task, options)
+        # Some tasks shuffle their rows with the global generators; these are lm-eval's seeds.
+        random.seed(0)
+        np.random.seed(1234)
 
     def fewshot_docs(task: ConfigurableTask) -> Any:
         # Without examples their split need not be read, nor its rows turned into dicts.
-        return original_fewshot(task) if _shots(task, options) else None
+        return original_fewshot(task) if count_shots(task, options) else None
 
-    original_fewshot = ConfigurableTask.fewshot_docs
     with ExitStack() as stack:
         stack.enter_context(replace_code_eval())
         stack.enter_context(code_context(workbench.sandbox, {}))
+        stack.enter_context(_kept_generators())
         stack.enter_context(mock.patch.object(ConfigurableTask, "download", download))
         stack.enter_context(mock.patch.object(ConfigurableTask, "fewshot_docs", fewshot_docs))
-        stack.enter_context(_one_line_errors(name))
         yield
+
+
+def _process_docs_once(task: ConfigurableTask, options: TaskOptions) -> None:
+    config = task.config
+    if config.process_docs is None:
+        return
+    evaluated = evaluated_split(task)
+    if count_shots(task, options) and Source.fewshot_split(task) == evaluated:
+        evaluated = None  # examples are drawn from all of its rows
+    config.process_docs = process_once(config.process_docs, evaluated, options.limit)
 
 
 @contextmanager
-def _one_line_errors(name: str) -> Iterator[None]:
+def _kept_generators() -> Iterator[None]:
+    """Leave the global random generators as they were."""
+    states = random.getstate(), np.random.get_state()
     try:
         yield
-    except ImportError as error:
-        raise UsageError(
-            f"the task cannot be loaded: {error}",
-            where=name,
-            mend="install the package that it names, see lm-eval's README for its extras",
-        ) from error
-    except (KeyError, ValueError, TypeError, AssertionError, FileNotFoundError) as error:
-        raise UsageError(
-            f"lm-eval cannot build the task: {type(error).__name__}: {error}", where=name
-        ) from error
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+@functools.cache
+def _compile_templates_once() -> None:
+    """Cache Jinja's compilation: 80 s of MMLU 5-shot's rendering become 4 s, same text."""
+    environment: Any = lm_utils.env
+    compile_template: Callable[[str], Any] = environment.from_string
+    environment.from_string = functools.lru_cache(maxsize=4096)(compile_template)
 
 
 def _check_version() -> None:
-    import importlib.metadata
-
     version = importlib.metadata.version("lm_eval")
     if version != SUPPORTED:
         raise UsageError(
@@ -183,52 +200,3 @@ def _check_runnable(task: ConfigurableTask) -> None:
             where=str(task.config.task),
             mend="leave it out",
         )
-
-
-@functools.cache
-def _compile_templates_once() -> None:
-    """Cache Jinja's compilation: 80 s of MMLU 5-shot's rendering become 4 s, same text."""
-    environment = lm_utils.env
-    environment.from_string = functools.lru_cache(maxsize=4096)(environment.from_string)
-
-
-def _once_per_dataset(process: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """lm-eval processes the same split anew for every look at it; keep what came out."""
-    kept: dict[str, Any] = {}
-
-    @functools.wraps(process)
-    def processed(dataset: Any) -> Any:
-        key = str(getattr(dataset, "_fingerprint", id(dataset)))
-        if key not in kept:
-            kept[key] = process(dataset)
-        return kept[key]
-
-    return processed
-
-
-def _shots(task: Foreign, options: TaskOptions) -> int:
-    """Few-shot examples to show: a task that fixes 0 stays at 0, as in lm-eval."""
-    own = task.config.num_fewshot
-    if options.num_fewshot is not None and own != 0:
-        return options.num_fewshot
-    return int(own or 0)
-
-
-def _convert_group(group: Group, tasks: Mapping[str, LmEvalTask]) -> TaskGroup:
-    leaves = [task.task_name for task in group.get_all_tasks()]
-    metrics: list[GroupMetric] = []
-    for wanted in group.aggregate_metric_list or ():
-        filters = wanted.filter_list
-        if filters is None:
-            filters = sorted({f for leaf in leaves for f in tasks[leaf].filters})
-        metrics += [GroupMetric(_key(wanted.metric, f), wanted.weight_by_size) for f in filters]
-    return TaskGroup(
-        group.name, tuple(group.child_names), tuple(leaves), tuple(metrics), group.version
-    )
-
-
-def _key(metric: str, filter_name: str) -> str:
-    """lm-eval's key; the filter called ``none`` is left out."""
-    return metric if filter_name == "none" else f"{metric},{filter_name}"
-
-

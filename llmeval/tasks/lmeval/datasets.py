@@ -46,7 +46,7 @@ class Source:
     def _drop_absent_splits(self, task: Any) -> None:
         config = task.config
         have = set(task.dataset.keys())
-        evaluated = config.test_split or config.validation_split
+        evaluated = evaluated_split(task)
         if evaluated not in have:
             raise UsageError(
                 f"the data set {task.DATASET_PATH} has no split {evaluated!r}, it has"
@@ -68,13 +68,16 @@ class Source:
         absent = self._absent.get(str(task.task_name))
         if absent is None:
             return None
+        instead = self.fewshot_split(task)
+        also = ", which is also evaluated" if instead == evaluated_split(task) else ""
         return (
-            f"the data have no split {absent!r}, so few-shot examples come from"
-            f" {self._fewshot_split(task)!r} and the numbers are not lm-eval's"
+            f"the data have no split {absent!r}, so few-shot examples come from {instead!r}{also};"
+            " the numbers are not comparable with published ones"
         )
 
     @staticmethod
-    def _fewshot_split(task: Any) -> str | None:
+    def fewshot_split(task: Any) -> str | None:
+        """Return the split that few-shot examples are drawn from, by lm-eval's order."""
         config = task.config
         split = task.fewshot_cfg.split or config.training_split
         split = split or config.validation_split or config.test_split
@@ -82,10 +85,9 @@ class Source:
 
     def fingerprints(self, task: Any, *, with_fewshot: bool) -> list[dict[str, Any]]:
         """Fingerprint the splits that a task reads: id, config, split, rows, digest."""
-        config = task.config
-        splits = [config.test_split or config.validation_split]
+        splits = [evaluated_split(task)]
         if with_fewshot and task.fewshot_cfg.samples is None:
-            splits.append(self._fewshot_split(task))
+            splits.append(self.fewshot_split(task))
         return [self._fingerprint(task, split) for split in dict.fromkeys(splits) if split]
 
     def _fingerprint(self, task: Any, split: str) -> dict[str, Any]:
@@ -95,3 +97,9 @@ class Source:
             found = fingerprint(rows, id=key[0], config=key[1], split=split)
             self._fingerprints[key] = asdict(found)
         return self._fingerprints[key]
+
+
+def evaluated_split(task: Any) -> str | None:
+    """Return the split that the questions come from, by lm-eval's order."""
+    split = task.config.test_split or task.config.validation_split
+    return None if split is None else str(split)

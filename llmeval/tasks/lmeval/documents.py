@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+from llmeval.core import UsageError
+
 Process = Callable[[Any], Any]
 
 # `Dataset.map` finds the columns' types in the first rows that it writes, this many at once. So a
@@ -35,6 +37,8 @@ def process_once(process: Process, evaluated: str | None, limit: int | None) -> 
             if row_wise and limit is not None and evaluated is not None and split == evaluated:
                 dataset = dataset.select(range(min(len(dataset), max(limit, _FIRST_WRITE))))
             kept[key] = process(dataset)
+            if len(kept[key]) == 0:
+                raise UsageError("no row of its data suits the task", mend="leave it out")
         return kept[key]
 
     return processed
@@ -51,7 +55,7 @@ def is_row_wise(process: Process) -> bool:
         return False
     match tree.body:
         case [ast.FunctionDef(decorator_list=[], body=[*before, last]) as function]:
-            names = [argument.arg for argument in ast.walk(function.args) if _is_argument(argument)]
+            names = [node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)]
         case _:
             return False
     match last:
@@ -59,10 +63,6 @@ def is_row_wise(process: Process) -> bool:
             uses = [n for n in ast.walk(function) if isinstance(n, ast.Name) and n.id == name]
             return names == [name] and len(uses) == 1 and all(map(_only_defines, before))
     return False
-
-
-def _is_argument(node: ast.AST) -> bool:
-    return isinstance(node, ast.arg)
 
 
 def _only_defines(statement: ast.stmt) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from llmeval.core import LlmevalError, UsageError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -18,15 +21,17 @@ def one_line_errors(name: str, doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except LlmevalError:
+    except LlmevalError as error:
+        error.where = error.where or name
         raise
     except ImportError as error:
         raise UsageError(
             f"lm-eval needs a package to {doing} the task: {_first_line(error)}",
             where=name,
-            mend="install it, lm-eval's README of the task names the extra",
+            mend="install it, or the older version that still has it; see lm-eval's extras",
         ) from error
     except Exception as error:
+        log.debug("%s", name, exc_info=error)
         raise UsageError(
             f"lm-eval cannot {doing} the task: {type(error).__name__}: {_first_line(error)}",
             where=name,

@@ -107,7 +107,7 @@ class LmEvalTask:
             to_sampling(task.config.generation_kwargs, self._options.seed)
             draws = task.config.repeats or 1
             for ensemble in task._filters:
-                read = max((getattr(make(), "k", 1) for make in ensemble.filters), default=1)
+                read = max((make.keywords.get("k", 1) for make in ensemble.filters), default=1)
                 if read > draws:
                     raise UsageError(
                         f"the filter {ensemble.name} reads {read} draws of a question, not {draws}",
@@ -280,6 +280,7 @@ class LmEvalTask:
                 aggregation=getattr(aggregate, "__name__", "custom") if aggregate else "mean",
             )
         return key
+
 
 _CHANCE_METRICS = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info"})
 
