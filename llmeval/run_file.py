@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,9 +65,21 @@ def read_run_file(path: str | Path) -> RunFile:
         UsageError: names the file, the line, the field and the mend.
     """
     document = read_document(Path(path))
+    _check_places(document)
     file: RunFile = validate(document, RunFile)
     _check_model_settings(document, file.model_settings)
     return file
+
+
+def _check_places(document: Document) -> None:
+    """Say where an option belongs that stands at the top, as on the command line."""
+    from llmeval.models import ModelSettings
+
+    homes = dict.fromkeys((f.name for f in fields(ModelSettings)), "model_settings")
+    homes |= dict.fromkeys(RunFileOptions.model_fields, "options")
+    for name in document.data:
+        if name in homes and name not in RunFile.model_fields:
+            raise document.error("it belongs elsewhere", (name,), f"put it under {homes[name]}:")
 
 
 def _check_model_settings(document: Document, settings: dict[str, Any]) -> None:

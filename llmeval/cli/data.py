@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmeval.cli.parser import Parser
+from llmeval.cli.streams import one_line, say
 from llmeval.core.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def _ls(arguments: argparse.Namespace) -> int:
     for row in rows:
         digest = row.digest or "not recorded"
         print(f"{row.id.ljust(width)}  {row.config}  {row.split}  {row.rows} rows  {digest}")
+    say(f"{len({row.id for row in rows})} data sets")
     return 0
 
 
@@ -105,8 +107,9 @@ def _verify(arguments: argparse.Namespace) -> int:
         raise UsageError("no such folder", where=str(mirror))
     verdicts = catalog.verify(mirror, arguments.name)
     for v in verdicts:
-        problem = f"  {v.problem}" if v.problem else ""
-        print(f"{v.state:10}  {v.id}  {v.config}  {v.split}  {v.rows} rows{problem}")
+        problem = f"  {one_line(v.problem)}" if v.problem else ""
+        rows = "" if v.rows is None else f"  {v.rows} rows"
+        print(f"{v.state:10}  {v.id}  {v.config}  {v.split}{rows}{problem}")
     bad = [v for v in verdicts if v.state in ("changed", "corrupt", "missing")]
     if bad:
         raise GateFailed(f"{len(bad)} of {len(verdicts)} splits are not as recorded")

@@ -44,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
         failed += check.ok is False
     if failed:
         raise GateFailed(
-            f"{failed} checks failed", mend="do not trust this installation's numbers yet"
+            f"{failed} check{'s' * (failed > 1)} failed",
+            mend="do not trust this installation's numbers yet",
         )
     print("all checks agree with the known values")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,5 +69,5 @@ def main(argv: Sequence[str]) -> int:
         raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from error
     for name in _FILES:
         print(folder / name)
-    print(f"now: cd {folder} && llmeval run run.yaml")
+    print(f"now: cd {shlex.quote(str(folder))} && llmeval run run.yaml")
     return 0

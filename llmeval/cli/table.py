@@ -109,36 +109,42 @@ def _fold(rows: Sequence[_Row]) -> list[_Row]:
 
 
 def _table(rows: Sequence[_Row], width: int, color: bool) -> list[str]:
-    flat = _lay_out(rows, color, beside=True)
-    fits = all(_width_of(line) <= width for line in _lay_out(rows, False, beside=True))
-    return flat if fits else _lay_out(rows, color, beside=False)
+    fits = all(_width_of(line) <= width for line in _lay_out(rows, beside=True))
+    return _lay_out(rows, beside=fits, color=color)
 
 
-def _lay_out(rows: Sequence[_Row], color: bool, *, beside: bool) -> list[str]:
-    """Return the table's lines, with tasks ``beside`` their metrics or above them."""
-    lines = [[_cells(row, *item) for item in row.entry["metrics"].items()] for row in rows]
-    cells = [_COLUMNS, *itertools.chain.from_iterable(lines)]
-    used = [any(line[i] for line in cells[1:]) for i in range(len(_COLUMNS))]
-    used[_SHOTS] &= beside
-    widths = [
-        max(_width_of(line[i]) for line in cells) if used[i] else 0 for i in range(len(_COLUMNS))
-    ]
-    indent = max(_width_of(row.label) for row in rows) if beside and rows else 0
-    if not beside:
-        indent = max((2 * row.depth for row in rows), default=0)
-    head = _pad("task" if beside else "", indent) + _GAP + _join(_COLUMNS, widths)
+def _lay_out(rows: Sequence[_Row], *, beside: bool, color: bool = False) -> list[str]:
+    """Return the table's lines, with each task ``beside`` its metrics or above them."""
+    cells = [[_cells(row, *item) for item in row.entry["metrics"].items()] for row in rows]
+    widths = _widths(list(itertools.chain.from_iterable(cells)), with_shots=beside)
+    starts = [row.label for row in rows] if beside else ["  " * row.depth for row in rows]
+    start = max(map(_width_of, ["task" if beside else "", *starts]))
+    head = _pad("task" if beside else "", start) + _GAP + _join(_COLUMNS, widths)
     table = [paint(head, DIM, color), paint("─" * _width_of(head), DIM, color)]
-    for row, metrics in zip(rows, lines, strict=True):
+    for row, lines in zip(rows, cells, strict=True):
         name, bold = row.label, color and row.is_group
         if not beside:
-            shots = row.entry.get("num_fewshot")
-            table.append(paint(name if shots is None else f"{name} ({shots}-shot)", BOLD, bold))
-            name = "  " * row.depth
-        for line in metrics:
+            table.append(paint(f"{name}{_shots_of(row)}", BOLD, bold))
+            name = ""
+        for line in lines:
             red = color and line[_SCORED] != _ALL
-            table.append(paint(_pad(name, indent), BOLD, bold) + _GAP + _join(line, widths, red))
+            table.append(paint(_pad(name, start), BOLD, bold) + _GAP + _join(line, widths, red))
             name = ""
     return table
+
+
+def _widths(lines: Sequence[Sequence[str]], *, with_shots: bool) -> list[int]:
+    """Return the width of every column, 0 for one that is left out."""
+    widths = [
+        max(map(_width_of, (head, *cells))) if any(cells) else 0
+        for head, *cells in zip(_COLUMNS, *lines, strict=True)
+    ]
+    return widths if with_shots else [*widths[:_SHOTS], 0]
+
+
+def _shots_of(row: _Row) -> str:
+    shots = row.entry.get("num_fewshot")
+    return "" if shots is None else f" ({shots}-shot)"
 
 
 def _cells(row: _Row, key: str, metric: Mapping[str, Any]) -> tuple[str, ...]:

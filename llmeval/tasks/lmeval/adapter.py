@@ -32,7 +32,7 @@ from llmeval.tasks.lmeval.datasets import Source, evaluated_split
 from llmeval.tasks.lmeval.documents import process_once
 from llmeval.tasks.lmeval.errors import one_line_errors
 from llmeval.tasks.lmeval.index import IndexEntry
-from llmeval.tasks.lmeval.task import SUPPORTED, LmEvalTask, count_shots, metric_key
+from llmeval.tasks.lmeval.task import SUPPORTED, LmEvalTask, count_shots, metric_key, task_name
 from llmeval.tasks.options import TaskOptions, Workbench
 
 __all__ = ["LmEvalTask", "build_index", "build_tasks", "read_config"]
@@ -86,7 +86,7 @@ def build_tasks(
         if isinstance(item, Group):
             groups += [item, *item.get_all_groups()]
         for leaf in item.get_all_tasks() if isinstance(item, Group) else [item]:
-            tasks[leaf.task_name] = LmEvalTask(leaf, options, workbench, source)
+            tasks[task_name(leaf)] = LmEvalTask(leaf, options, workbench, source)
     return list(tasks.values()), [_convert_group(group, tasks) for group in groups]
 
 
@@ -110,7 +110,7 @@ class _Registry(dict[str, Entry]):
 
 
 def _convert_group(group: Group, tasks: Mapping[str, LmEvalTask]) -> TaskGroup:
-    leaves = list(dict.fromkeys(task.task_name for task in group.get_all_tasks()))
+    leaves = list(dict.fromkeys(task_name(task) for task in group.get_all_tasks()))
     metrics: list[GroupMetric] = []
     for wanted in group.aggregate_metric_list or ():
         filters = wanted.filter_list

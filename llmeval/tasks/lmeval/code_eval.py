@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from llmeval.core import UsageError
+from llmeval.core import Unscorable, UsageError
 
 if TYPE_CHECKING:
     from llmeval.sandbox import Sandbox, Verdict
@@ -80,12 +80,32 @@ class CodeEval:
 
 
 def _check(sandbox: Sandbox, code: str, test: str, doc: Mapping[str, Any]) -> Verdict:
+    """Execute one candidate.
+
+    Raises:
+        Unscorable: the test itself cannot be run.
+        NoVerdictError: the sandbox failed, which says nothing about the code.
+    """
+    from llmeval.sandbox import SandboxError
+
     prompt, entry_point = doc.get("prompt"), doc.get("entry_point")
-    if isinstance(prompt, str) and isinstance(entry_point, str) and "def check(" in test:
-        completion = code.removeprefix(prompt)
-        given = prompt if completion != code else ""
-        return sandbox.check_function(given, completion, doc["test"], entry_point)
-    return sandbox.check_asserts(code, [test], setup=str(doc.get("test_setup_code") or ""))
+    try:
+        if isinstance(prompt, str) and isinstance(entry_point, str) and "def check(" in test:
+            completion = code.removeprefix(prompt)
+            given = prompt if completion != code else ""
+            verdict = sandbox.check_function(given, completion, doc["test"], entry_point)
+        else:
+            setup = str(doc.get("test_setup_code") or "")
+            verdict = sandbox.check_asserts(code, [test], setup=setup)
+    except SandboxError as error:
+        raise NoVerdictError(str(error)) from error
+    if verdict.status == "error":
+        raise Unscorable(verdict.reason)
+    return verdict
+
+
+class NoVerdictError(Exception):
+    """The sandbox gave no verdict: this sample is errored, the run goes on."""
 
 
 @contextmanager

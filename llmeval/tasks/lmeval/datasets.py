@@ -65,7 +65,7 @@ class Source:
 
     def missing_fewshot_split(self, task: Any) -> str | None:
         """Say from where few-shot examples come when their own split is absent, else None."""
-        absent = self._absent.get(str(task.task_name))
+        absent = self._absent.get(str(task.config.task))
         if absent is None:
             return None
         instead = self.fewshot_split(task)

@@ -30,6 +30,7 @@ from llmeval.core import (
 )
 from llmeval.tasks.lmeval.code_eval import code_context
 from llmeval.tasks.lmeval.datasets import Source
+from llmeval.tasks.lmeval.description import describe_config
 from llmeval.tasks.lmeval.errors import one_line_errors
 from llmeval.tasks.lmeval.estimators import estimator
 from llmeval.tasks.lmeval.generation import to_sampling
@@ -120,7 +121,7 @@ class LmEvalTask:
 
     @property
     def name(self) -> str:
-        return str(self._task.task_name)
+        return task_name(self._task)
 
     @property
     def version(self) -> str:
@@ -134,7 +135,7 @@ class LmEvalTask:
         return self._source.fingerprints(self._task, with_fewshot=self.num_fewshot > 0)
 
     def describe(self) -> dict[str, Any]:
-        config = self._task.dump_config()
+        config = describe_config(self._task.dump_config())
         notes = {"note": self._missing_split} if self._missing_split else {}
         return {"source": f"lm-eval {SUPPORTED}", "config": config, **notes}
 
@@ -288,6 +289,11 @@ _CHANCE_METRICS = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info"})
 def metric_key(metric: str, filter_name: str) -> str:
     """Return lm-eval's key of a metric; the filter called ``none`` is left out."""
     return metric if filter_name == "none" else f"{metric},{filter_name}"
+
+
+def task_name(task: Foreign) -> str:
+    """Return a task's name; its own ``task_name`` draws from the global random generator."""
+    return str(task.config.task)
 
 
 def count_shots(task: Foreign, options: TaskOptions) -> int:

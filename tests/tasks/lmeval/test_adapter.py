@@ -1,0 +1,249 @@
+"""Building lm-eval's tasks: what is refused, said, replaced and left alone."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import json
+import logging
+import random
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llmeval.core import TaskGroup, UsageError
+from llmeval.tasks.lmeval import adapter
+from llmeval.tasks.lmeval.adapter import LmEvalTask, build_index, build_tasks
+from llmeval.tasks.lmeval.index import IndexEntry, tasks_root
+from llmeval.tasks.options import TaskOptions, Workbench
+from tests.tasks.lmeval.bench import TASKS, write_bench, write_yaml
+
+Built = tuple[list[LmEvalTask], list[TaskGroup]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bench(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="module")
+def index(folder: Path) -> Mapping[str, IndexEntry]:
+    return {entry.name: entry for entry in build_index(folder)}
+
+
+def build(name: str, index: Mapping[str, IndexEntry], folder: Path, **options: Any) -> Built:
+    return build_tasks(name, index, folder, TaskOptions(**options), Workbench())
+
+
+def build_one(config: Mapping[str, Any], folder: Path, **options: Any) -> LmEvalTask:
+    """Build a task from a file in a folder of its own, with the data of the bench."""
+    own = folder / "own"
+    own.mkdir(exist_ok=True)
+    (own / "utils.py").write_text((folder / "utils.py").read_text(encoding="utf-8"))
+    files = {split: str(folder / f"{split}.jsonl") for split in ("train", "test", "binary")}
+    data = {"dataset_path": "json", "dataset_kwargs": {"data_files": files}}
+    path = write_yaml(own, {"task": "own", **data, **config})
+    (task,), _ = build(str(path), {}, folder, **options)
+    return task
+
+
+# -- the version -----------------------------------------------------------------------------------
+
+
+def test_another_version_is_refused(
+    monkeypatch: pytest.MonkeyPatch, index: Mapping[str, IndexEntry], folder: Path
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.5.0")
+    with pytest.raises(UsageError, match=r"lm-eval 0\.5\.0 is installed.*0\.4\.13"):
+        build("choice", index, folder)
+
+
+def test_what_is_used_of_lm_eval_is_there() -> None:
+    """Private names among them: when lm-eval moves, this says what to look at."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.samplers import ContextSampler
+    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.filters import build_filter_ensemble
+    from lm_eval.tasks._factory import TaskFactory
+    from lm_eval.tasks._index import Entry, TaskIndex
+
+    assert importlib.metadata.version("lm_eval") == adapter.SUPPORTED
+    assert list(inspect.signature(TaskFactory.build).parameters) == [
+        "self",
+        "entry",
+        "overrides",
+        "registry",
+    ]
+    assert [f.name for f in fields(Entry)] == ["name", "kind", "yaml_path", "cfg", "tags"]
+    assert {"build", "entry_from_path"} <= set(dir(TaskIndex))
+    wanted = {"resps", "filtered_resps", "request_type", "repeats", "metadata"}
+    assert wanted <= {f.name for f in fields(Instance)}
+    assert {"df", "rnd"} <= set(vars(ContextSampler([])))
+    assert "download" in vars(ConfigurableTask) and "fewshot_docs" in vars(ConfigurableTask)
+    parameters = set(inspect.signature(ConfigurableTask.fewshot_context).parameters)
+    assert {"system_instruction", "fewshot_as_multiturn", "gen_prefix"} <= parameters
+    (make,) = build_filter_ensemble("f", [("take_first_k", {"k": 3})]).filters
+    assert make.keywords == {"k": 3}  # type: ignore[attr-defined]
+
+
+# -- options that do not suit ----------------------------------------------------------------------
+
+
+def test_more_examples_than_there_are(index: Mapping[str, IndexEntry], folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"^choice: 13 few-shot .* there are 12 \(.*most 12\)$"):
+        build("choice", index, folder, num_fewshot=13)
+    with pytest.raises(UsageError, match="there are 9"):  # ten rows, one of them the question
+        build("own_split", index, folder, num_fewshot=10)
+    build("own_split", index, folder, num_fewshot=9)
+
+
+def test_fewer_draws_than_a_filter_reads(index: Mapping[str, IndexEntry], folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"maj@2 reads 2 draws of a question, not 1"):
+        build("answers", index, folder, repeats=1)
+
+
+def test_an_unknown_generation_setting(index: Mapping[str, IndexEntry], folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"^answers: generation setting num_beams=4 is not known"):
+        build("answers", index, folder, gen_kwargs={"num_beams": 4})
+
+
+def test_a_task_that_fixes_zero_shots_keeps_them(folder: Path) -> None:
+    task = build_one({**TASKS["own_split"], "num_fewshot": 0}, folder, num_fewshot=3)
+    assert task.num_fewshot == 0
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def test_an_absent_train_split_is_told_where_it_matters(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = {**TASKS["own_split"], "training_split": "training", "fewshot_split": None}
+    with caplog.at_level(logging.WARNING, logger="llmeval"):
+        task = build_one(config, folder)
+        assert caplog.messages == []
+        assert "note" not in task.describe()
+        task = build_one(config, folder, num_fewshot=2)
+    (line,) = caplog.messages
+    assert line.startswith("own: the data have no split 'training', so few-shot examples come")
+    assert "from 'test', which is also evaluated" in line
+    assert task.describe()["note"] in line
+
+
+def test_an_absent_evaluated_split_ends_it(folder: Path) -> None:
+    config = {**TASKS["own_split"], "test_split": "testing", "fewshot_split": None}
+    with pytest.raises(UsageError, match=r"has no split 'testing', it has binary, test, train"):
+        build_one(config, folder)
+
+
+def test_no_row_is_left(folder: Path) -> None:
+    utils = "def process_docs(dataset):\n    return dataset.filter(lambda doc: False)\n"
+    (folder / "own").mkdir(exist_ok=True)
+    (folder / "own" / "empty.py").write_text(utils)
+    config = {**TASKS["own_split"], "process_docs": "!function empty.process_docs"}
+    with pytest.raises(UsageError, match=r"own\.yaml: no row of its data suits the task"):
+        build_one(config, folder)
+
+
+def test_a_broken_template_is_one_line(folder: Path) -> None:
+    config = {**TASKS["own_split"], "doc_to_text": "{{question | nosuch}}"}
+    with pytest.raises(UsageError, match=r"lm-eval cannot build the task: TemplateAssertionError"):
+        build_one(config, folder)
+
+
+def test_a_row_that_cannot_be_rendered_is_named(folder: Path) -> None:
+    config = {**TASKS["own_split"], "doc_to_target": "{{1 // label}}"}
+    lines = (folder / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    broken = next(i for i, line in enumerate(lines) if json.loads(line)["label"] == 0)
+    assert broken > 0  # lm-eval renders the first row while it builds the task
+    task = build_one(config, folder)
+    with pytest.raises(UsageError, match=f"^own: .*render sample {broken} of .*ZeroDivisionError"):
+        list(task.samples())
+
+
+def test_a_missing_package_is_named(folder: Path) -> None:
+    (folder / "own").mkdir(exist_ok=True)
+    (folder / "own" / "imports.py").write_text("import no_such_package\n")
+    config = {**TASKS["own_split"], "process_results": "!function imports.process_results"}
+    with pytest.raises(UsageError, match=r"needs a package .* 'no_such_package' \(install it"):
+        build_one(config, folder)
+
+
+# -- groups ----------------------------------------------------------------------------------------
+
+
+def test_groups_carry_their_metrics(index: Mapping[str, IndexEntry], folder: Path) -> None:
+    tasks, groups = build("nested", index, folder)
+    assert [task.name for task in tasks] == ["own_split", "first", "truth", "answers", "blanks"]
+    nested, unweighted = groups
+    assert [(m.name, m.weight_by_size) for m in nested.metrics] == [
+        ("acc,flexible", True),
+        ("acc,maj@2", True),
+        ("acc", True),
+        ("acc,strict", True),
+        ("exact_match,strict", False),
+        ("exact_match,maj@2", False),
+    ]
+    assert [(m.name, m.weight_by_size) for m in unweighted.metrics] == [("acc", False)]
+    assert nested.leaves == tuple(task.name for task in tasks)
+    assert unweighted.leaves == ("own_split", "first", "truth")
+
+
+def test_a_tag_is_its_tasks(index: Mapping[str, IndexEntry], folder: Path) -> None:
+    tasks, groups = build("bench_tag", index, folder)
+    assert [task.name for task in tasks] == ["choice", "first"]
+    assert groups == []
+
+
+# -- what is left alone ----------------------------------------------------------------------------
+
+
+def test_building_leaves_the_global_generators_and_modules_alone(
+    index: Mapping[str, IndexEntry], folder: Path
+) -> None:
+    had_evaluate = sys.modules.get("evaluate")
+    random.seed(5)
+    np.random.seed(5)
+    expected = random.Random(5).random(), np.random.RandomState(5).random_sample()
+    build("weighted", index, folder)
+    assert (random.random(), np.random.random_sample()) == expected
+    assert sys.modules.get("evaluate") is had_evaluate
+
+
+def test_shuffled_rows_are_the_same_every_time(folder: Path) -> None:
+    utils = """
+import random
+
+def process_docs(dataset):
+    def _shuffle(doc):
+        random.shuffle(doc["choices"])
+        return doc
+
+    return dataset.map(_shuffle)
+"""
+    (folder / "own").mkdir(exist_ok=True)
+    (folder / "own" / "shuffled.py").write_text(utils)
+    config = {**TASKS["own_split"], "process_docs": "!function shuffled.process_docs"}
+    first = [dict(s.fields) for s in build_one(config, folder).samples()]
+    random.random()
+    assert [dict(s.fields) for s in build_one(config, folder).samples()] == first
+    limited = build_one(config, folder, limit=4)
+    assert [dict(s.fields) for s in limited.samples()] == first[:4]
+
+
+def test_data_of_examples_are_fingerprinted_where_they_are_shown(
+    index: Mapping[str, IndexEntry], folder: Path
+) -> None:
+    (without,), _ = build("choice", index, folder)
+    (shown,), _ = build("choice", index, folder, num_fewshot=1)
+    assert [d["split"] for d in without.data()] == ["test"]
+    assert [d["split"] for d in shown.data()] == ["test", "train"]
+
+
+def test_every_task_file_of_lm_eval_lies_below_its_root() -> None:
+    assert (tasks_root() / "hellaswag" / "hellaswag.yaml").is_file()
