@@ -25,7 +25,8 @@ from llmeval.core import (
     Sample,
     Score,
 )
-from llmeval.session import RunSpec, execute
+from llmeval.run_spec import RunSpec
+from llmeval.session import execute
 from llmeval.stats import estimate_mean
 
 _CHOICES = ("A", "B", "C", "D")

@@ -53,7 +53,8 @@ def run(
     Raises:
         LlmevalError: the run could not be done; its text says where and how to mend it.
     """
-    from llmeval.session import execute, make_spec
+    from llmeval.run_spec import make_spec
+    from llmeval.session import execute
 
     names = [tasks] if isinstance(tasks, str) or not isinstance(tasks, Sequence) else tasks
     spec = make_spec(

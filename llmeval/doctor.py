@@ -25,8 +25,9 @@ from llmeval.core import (
 from llmeval.engine import Progress
 from llmeval.models import ModelSettings, load_model
 from llmeval.pocket import load_known
+from llmeval.run_spec import RunSpec
 from llmeval.runs import Run
-from llmeval.session import RunSpec, execute
+from llmeval.session import execute
 
 SUITE = "pocket"
 LOGPROB_TOLERANCE = {"float32": 1e-3, "auto": 1e-3}

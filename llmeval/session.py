@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from llmeval.core import (
@@ -19,12 +17,9 @@ from llmeval.core import (
     LlmevalError,
     Model,
     StorageError,
-    Task,
-    UsageError,
     fingerprint,
 )
 from llmeval.engine import (
-    DEFAULT_WINDOW,
     Evaluated,
     Journal,
     JournaledRun,
@@ -32,7 +27,8 @@ from llmeval.engine import (
     Usage,
     evaluate,
 )
-from llmeval.models import ModelSettings, load_model
+from llmeval.models import load_model
+from llmeval.run_spec import RunSpec
 from llmeval.runs import (
     RecordWriter,
     Run,
@@ -45,91 +41,11 @@ from llmeval.runs import (
     to_lm_eval_results,
 )
 from llmeval.runs.files import storage_errors, write_json
-from llmeval.tasks.options import TaskOptions, Workbench
+from llmeval.tasks.options import Workbench
 from llmeval.tasks.registry import Selection, load_tasks
 
 if TYPE_CHECKING:
     from llmeval.sandbox import Sandbox
-
-
-@dataclass(frozen=True, slots=True)
-class RunSpec:
-    """Everything that a run is asked for. See :func:`llmeval.run` for the fields."""
-
-    model: str | Model | InformedModel
-    tasks: tuple[str | Task, ...]
-    workspace: Path
-    model_settings: ModelSettings = field(default_factory=ModelSettings)
-    options: TaskOptions = field(default_factory=TaskOptions)
-    mirror: Path | None = None
-    out: Path = Path("results")
-    window: int = DEFAULT_WINDOW
-    max_errors: float = 0.05
-    allow_unsafe_code: bool = False
-
-
-def find_workspace() -> Path:
-    """Return ``LLMEVAL_HOME``, or the working folder."""
-    return Path(os.environ.get("LLMEVAL_HOME") or ".").resolve()
-
-
-def make_spec(
-    model: str | Model | InformedModel,
-    tasks: Sequence[str | Task],
-    *,
-    model_settings: ModelSettings | Mapping[str, Any] | None = None,
-    options: Mapping[str, Any] | None = None,
-    data: str | Path | None = None,
-    out: str | Path = "results",
-    workspace: str | Path | None = None,
-    window: int | None = None,
-    max_errors: float = 0.05,
-    allow_unsafe_code: bool = False,
-) -> RunSpec:
-    """Check loose arguments and make a specification of them."""
-    options = dict(options or {})
-    _check_names("option", options, TaskOptions)
-    settings = model_settings or {}
-    if not isinstance(settings, ModelSettings):
-        settings = ModelSettings.from_mapping(settings)
-    _check_counts(options, window, max_errors)
-    mirror = data or os.environ.get("LLMEVAL_DATA")
-    if not tasks:
-        raise UsageError("no task was named", where="-t", mend="see `llmeval tasks ls`")
-    if mirror and not Path(mirror).is_dir():
-        raise UsageError(f"no such folder: {mirror}", where="--data")
-    return RunSpec(
-        model=model,
-        tasks=tuple(tasks),
-        workspace=Path(workspace).resolve() if workspace else find_workspace(),
-        model_settings=settings,
-        options=TaskOptions(**options),
-        mirror=Path(mirror) if mirror else None,
-        out=Path(out),
-        window=window or DEFAULT_WINDOW,
-        max_errors=max_errors,
-        allow_unsafe_code=allow_unsafe_code,
-    )
-
-
-def _check_names(what: str, given: Mapping[str, Any], cls: type) -> None:
-    known = [f.name for f in fields(cls)]
-    for name in given:
-        if name not in known:
-            raise UsageError(f"unknown {what} {name!r}", mend=f"known are {', '.join(known)}")
-
-
-def _check_counts(options: Mapping[str, Any], window: int | None, max_errors: float) -> None:
-    for name, value, least in (
-        ("--limit", options.get("limit"), 1),
-        ("--num-fewshot", options.get("num_fewshot"), 0),
-        ("--repeats", options.get("repeats"), 1),
-        ("--window", window, 1),
-    ):
-        if value is not None and value < least:
-            raise UsageError(f"must be at least {least}, not {value}", where=name)
-    if not 0 <= max_errors <= 1:
-        raise UsageError(f"must be between 0 and 1, not {max_errors}", where="--max-errors")
 
 
 def execute(spec: RunSpec, progress: Progress | None = None) -> Run:

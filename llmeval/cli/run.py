@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmeval.engine import Progress
     from llmeval.run_file import RunFile
     from llmeval.runs import Run
-    from llmeval.session import RunSpec
+    from llmeval.run_spec import RunSpec
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,7 +74,7 @@ def _show(run: Run, arguments: Any) -> None:
 def _make_spec(arguments: Any) -> RunSpec:
     """Put together the run file, the options that override it, and lm-eval's spelling."""
     from llmeval.run_file import RunFile, read_run_file
-    from llmeval.session import make_spec
+    from llmeval.run_spec import make_spec
 
     _check_file_name(arguments.file)
     file = read_run_file(arguments.file) if arguments.file else RunFile()

@@ -109,11 +109,11 @@ def _fold(rows: Sequence[_Row]) -> list[_Row]:
 
 
 def _table(rows: Sequence[_Row], width: int, color: bool) -> list[str]:
-    fits = all(_width_of(line) <= width for line in _lay_out(rows, beside=True))
-    return _lay_out(rows, beside=fits, color=color)
+    fits = all(_width_of(line) <= width for line in _lay_out(rows, width, beside=True))
+    return _lay_out(rows, width, beside=fits, color=color)
 
 
-def _lay_out(rows: Sequence[_Row], *, beside: bool, color: bool = False) -> list[str]:
+def _lay_out(rows: Sequence[_Row], width: int, *, beside: bool, color: bool = False) -> list[str]:
     """Return the table's lines, with each task ``beside`` its metrics or above them."""
     cells = [[_cells(row, *item) for item in row.entry["metrics"].items()] for row in rows]
     widths = _widths(list(itertools.chain.from_iterable(cells)), with_shots=beside)
@@ -124,7 +124,7 @@ def _lay_out(rows: Sequence[_Row], *, beside: bool, color: bool = False) -> list
     for row, lines in zip(rows, cells, strict=True):
         name, bold = row.label, color and row.is_group
         if not beside:
-            table.append(paint(f"{name}{_shots_of(row)}", BOLD, bold))
+            table.append(paint(_crop(f"{name}{_shots_of(row)}", width), BOLD, bold))
             name = ""
         for line in lines:
             red = color and line[_SCORED] != _ALL
@@ -180,12 +180,18 @@ def _pad(text: str, width: int, *, right: bool = False) -> str:
     return space + text if right else text + space
 
 
+def _crop(text: str, width: int) -> str:
+    from rich.cells import set_cell_size
+
+    return text if _width_of(text) <= width else f"{set_cell_size(text, width - 1)}…"
+
+
 def _number(value: float | None) -> str:
     if value is None:
         return "none"
     if value != 0 and abs(value) < 0.0005:
         return f"{value:.1e}"
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _share(coverage: float) -> str:
@@ -223,11 +229,8 @@ def _usage(summary: Mapping[str, Any]) -> list[str]:
     asked = f"{usage['requests']:,} questions"
     if usage["cached"]:
         asked += f", {usage['cached']:,} of them repeated or from the journal"
+    phases = ", ".join(f"{name} {seconds[name]:.1f}" for name in ("startup", "model", "scoring"))
+    took = f"{seconds['total']:.1f} s ({phases})"
     if tokens := usage["prompt_tokens"] + usage["completion_tokens"]:
-        asked += f"; {tokens:,} tokens"
-        if usage["completion_tokens"]:
-            asked += f", {usage['completion_tokens']:,} of them generated"
-    return [
-        f"{asked}; {seconds['total']:.1f} s"
-        f" (model {seconds['model']:.1f} s, scoring {seconds['scoring']:.1f} s)"
-    ]
+        took = f"{tokens:,} tokens, {usage['completion_tokens']:,} of them generated; {took}"
+    return [asked, took]

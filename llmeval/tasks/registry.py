@@ -97,7 +97,11 @@ def _load_one(
     workbench: Workbench,
     native: dict[str, Header],
     selection: Selection,
+    within: tuple[str, ...] = (),
 ) -> None:
+    if name in within:
+        chain = " -> ".join([*within, name])
+        raise UsageError(f"a suite contains itself: {chain}", mend="take it out of one of them")
     path = native[name].path if name in native else None
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
@@ -109,7 +113,8 @@ def _load_one(
         selection.add([loaded], [])
         return
     for member in loaded.members:
-        _load_one(member.task, _merge(options, member.options), workbench, native, selection)
+        merged = _merge(options, member.options)
+        _load_one(member.task, merged, workbench, native, selection, (*within, name))
 
 
 def _is_lm_eval_file(path: Path) -> bool:

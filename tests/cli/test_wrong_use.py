@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -52,12 +53,14 @@ def test_wrong_use_is_one_line(llmeval: Command, arguments: list[str], says: str
     assert ended.out == ""
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["tasks"], ["models"], ["data"], ["init"], []])
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["tasks"], ["models"], ["data"], ["init"], ["doctor"], []]
+)
 def test_every_help_has_examples(llmeval: Command, arguments: list[str]) -> None:
     ended = llmeval(*arguments, "--help")
     assert ended.code == 0
-    assert "example" in ended.out
-    assert "llmeval " in ended.out.split("example")[1]
+    examples = re.split(r"^examples?:$", ended.out, flags=re.MULTILINE)[1]
+    assert "  llmeval " in examples
 
 
 def test_a_malformed_task_names_its_line_and_the_mend(llmeval: Command, workspace: Path) -> None:

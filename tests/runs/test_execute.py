@@ -15,7 +15,8 @@ import pytest
 from bench.replay import measure
 from llmeval import load_run
 from llmeval.core import InvalidResult, Request, StorageError
-from llmeval.session import RunSpec, execute
+from llmeval.run_spec import RunSpec
+from llmeval.session import execute
 from tests.support.fake_run import make_spec
 from tests.support.fakes import FakeModel, FakeTask
 from tests.support.shared import ROOT, shared_dir

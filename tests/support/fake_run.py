@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmeval.cli import _guard
-from llmeval.session import RunSpec, execute
+from llmeval.run_spec import RunSpec
+from llmeval.session import execute
 from tests.support.fakes import FakeModel, FakeTask
 
 

@@ -76,9 +76,7 @@ def build_tasks(
     registry = _Registry(index, root)
     source = Source(workbench.mirror)
     with _prepared(source, options, workbench), one_line_errors(name, "build"):
-        entry = registry[name] if name in registry else TaskIndex.entry_from_path(Path(name))
-        if entry is None:
-            raise UsageError("neither a task of lm-eval nor a file with one", where=name)
+        entry = registry[name] if name in registry else _read_entry(Path(name).expanduser())
         built = lm_factory.TaskFactory().build(entry, overrides=None, registry=registry)
     tasks: dict[str, LmEvalTask] = {}
     groups: list[Group] = []
@@ -107,6 +105,15 @@ class _Registry(dict[str, Entry]):
         made = Entry(entry.name, _KINDS_BY_TEXT[entry.kind], path, None, set(entry.tags))
         self[name] = made
         return made
+
+
+def _read_entry(path: Path) -> Entry:
+    """Return what a file defines; lm-eval's ``entry_from_path`` misnames a group by its members."""
+    if not path.is_file():
+        raise UsageError("neither a task of lm-eval nor a file", where=str(path))
+    found: dict[str, Entry] = {}
+    TaskIndex.process_cfg(load_yaml(path, resolve_func=False), path.resolve(), found)
+    return next(entry for entry in found.values() if entry.kind is not Kind.TAG)
 
 
 def _convert_group(group: Group, tasks: Mapping[str, LmEvalTask]) -> TaskGroup:

@@ -94,30 +94,36 @@ class LmEvalTask:
 
     def _check_options(self) -> None:
         """Refuse now what would otherwise fail at every sample."""
-        task, shots = self._task, self.num_fewshot
-        if shots:
-            spare = task.fewshot_cfg.split is not None and self._reads_own_split()
-            pool = len(task.sampler.df) - spare  # a question is no example for itself
-            if shots > pool:
-                raise UsageError(
-                    f"{shots} few-shot examples were asked for, there are {pool}",
-                    where=self.name,
-                    mend=f"ask for at most {pool}",
-                )
-        if task.OUTPUT_TYPE == "generate_until":
-            to_sampling(task.config.generation_kwargs, self._options.seed)
-            draws = task.config.repeats or 1
-            for ensemble in task._filters:
-                read = max((make.keywords.get("k", 1) for make in ensemble.filters), default=1)
-                if read > draws:
-                    raise UsageError(
-                        f"the filter {ensemble.name} reads {read} draws of a question, not {draws}",
-                        where=self.name,
-                        mend=f"--repeats {read} or more",
-                    )
+        if self.num_fewshot:
+            self._check_examples()
+        if self._task.OUTPUT_TYPE == "generate_until":
+            to_sampling(self._task.config.generation_kwargs, self._options.seed)
+            self._check_draws()
 
-    def _reads_own_split(self) -> bool:
-        return bool(self._task.fewshot_cfg.split == self._task.config.test_split)
+    def _check_examples(self) -> None:
+        task, shots = self._task, self.num_fewshot
+        # By lm-eval's rule, which also holds where both are None.
+        never_itself = task.fewshot_cfg.split == task.config.test_split
+        try:
+            task.sampler.sample(n=shots, eval_doc=task.task_docs[0] if never_itself else None)
+        except (ValueError, AssertionError) as error:
+            pool = len(task.sampler.df)
+            raise UsageError(
+                f"{shots} few-shot examples cannot be drawn from {pool} rows",
+                where=self.name,
+                mend=f"ask for fewer than {pool}",
+            ) from error
+
+    def _check_draws(self) -> None:
+        draws = self._task.config.repeats or 1
+        for ensemble in self._task._filters:
+            read = max((make.keywords.get("k", 1) for make in ensemble.filters), default=1)
+            if read > draws:
+                raise UsageError(
+                    f"the filter {ensemble.name} reads {read} draws of a question, not {draws}",
+                    where=self.name,
+                    mend=f"--repeats {read} or more",
+                )
 
     @property
     def name(self) -> str:

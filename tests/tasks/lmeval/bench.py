@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-UTILS = '''
+import yaml
+
+UTILS = """
 def process_docs(dataset):
     def _process_doc(doc):
         return {"query": doc["question"].strip().capitalize(), "gold": doc["label"]}
@@ -35,7 +38,7 @@ def process_mc2(doc, results):
     chances = [math.exp(logprob) for logprob, _ in results]
     right = [c for c, label in zip(chances, doc["labels"]) if label == 1]
     return {"acc": sum(right) / sum(chances)}
-'''
+"""
 
 _CHOICE: dict[str, Any] = {
     "output_type": "multiple_choice",
@@ -187,7 +190,18 @@ GROUPS: dict[str, dict[str, Any]] = {
 def rows(n: int, choices: int, seed: str) -> Iterator[dict[str, Any]]:
     """Yield questions with choices of unequal lengths."""
     rnd = random.Random(seed)
-    words = "river stone green copper night salt über glass window seven".split()
+    words = [
+        "river",
+        "stone",
+        "green",
+        "copper",
+        "night",
+        "salt",
+        "über",
+        "glass",
+        "window",
+        "seven",
+    ]
     for i in range(n):
         options = [" ".join(rnd.sample(words, rnd.randint(1, 3))) for _ in range(choices)]
         yield {
@@ -218,11 +232,9 @@ def write_bench(folder: Path) -> Path:
 
 
 def write_yaml(folder: Path, config: Mapping[str, Any]) -> Path:
-    """Write one file in lm-eval's format: JSON but for its ``!function`` tags."""
-    text = json.dumps(config, indent=1)
-    for line in text.split('"'):
-        if line.startswith("!function"):
-            text = text.replace(f'"{line}"', line)
-    path = folder / f"{config.get('task') if 'group' not in config else config['group']}.yaml"
+    """Write one file in lm-eval's format, with its ``!function`` tags."""
+    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    text = re.sub(r"'(!function [\w.]+)'", r"\1", text)
+    path = folder / f"{config['group'] if 'group' in config else config['task']}.yaml"
     path.write_text(text, encoding="utf-8")
     return path

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from llmeval.core import TaskGroup, UsageError
-from llmeval.tasks.lmeval import adapter
 from llmeval.tasks.lmeval.adapter import LmEvalTask, build_index, build_tasks
 from llmeval.tasks.lmeval.index import IndexEntry, tasks_root
+from llmeval.tasks.lmeval.task import SUPPORTED
 from llmeval.tasks.options import TaskOptions, Workbench
 from tests.tasks.lmeval.bench import TASKS, write_bench, write_yaml
 
@@ -72,7 +72,7 @@ def test_what_is_used_of_lm_eval_is_there() -> None:
     from lm_eval.tasks._factory import TaskFactory
     from lm_eval.tasks._index import Entry, TaskIndex
 
-    assert importlib.metadata.version("lm_eval") == adapter.SUPPORTED
+    assert importlib.metadata.version("lm_eval") == SUPPORTED
     assert list(inspect.signature(TaskFactory.build).parameters) == [
         "self",
         "entry",
@@ -80,7 +80,7 @@ def test_what_is_used_of_lm_eval_is_there() -> None:
         "registry",
     ]
     assert [f.name for f in fields(Entry)] == ["name", "kind", "yaml_path", "cfg", "tags"]
-    assert {"build", "entry_from_path"} <= set(dir(TaskIndex))
+    assert {"build", "process_cfg"} <= set(dir(TaskIndex))
     wanted = {"resps", "filtered_resps", "request_type", "repeats", "metadata"}
     assert wanted <= {f.name for f in fields(Instance)}
     assert {"df", "rnd"} <= set(vars(ContextSampler([])))
@@ -88,16 +88,17 @@ def test_what_is_used_of_lm_eval_is_there() -> None:
     parameters = set(inspect.signature(ConfigurableTask.fewshot_context).parameters)
     assert {"system_instruction", "fewshot_as_multiturn", "gen_prefix"} <= parameters
     (make,) = build_filter_ensemble("f", [("take_first_k", {"k": 3})]).filters
-    assert make.keywords == {"k": 3}  # type: ignore[attr-defined]
+    assert make.keywords == {"k": 3}
 
 
 # -- options that do not suit ----------------------------------------------------------------------
 
 
 def test_more_examples_than_there_are(index: Mapping[str, IndexEntry], folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"^choice: 13 few-shot .* there are 12 \(.*most 12\)$"):
+    with pytest.raises(UsageError, match=r"^choice: 13 few-shot examples cannot .* from 12 rows"):
         build("choice", index, folder, num_fewshot=13)
-    with pytest.raises(UsageError, match="there are 9"):  # ten rows, one of them the question
+    build("choice", index, folder, num_fewshot=12)
+    with pytest.raises(UsageError, match="from 10 rows"):  # one of them is the question
         build("own_split", index, folder, num_fewshot=10)
     build("own_split", index, folder, num_fewshot=9)
 
@@ -164,6 +165,14 @@ def test_a_row_that_cannot_be_rendered_is_named(folder: Path) -> None:
     task = build_one(config, folder)
     with pytest.raises(UsageError, match=f"^own: .*render sample {broken} of .*ZeroDivisionError"):
         list(task.samples())
+
+
+def test_a_file_that_defines_nothing(folder: Path) -> None:
+    path = folder / "own" / "nothing.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("dataset_path: json\n")
+    with pytest.raises(UsageError, match=r"nothing\.yaml: lm-eval cannot build the task: .*shape"):
+        build(str(path), {}, folder)
 
 
 def test_a_missing_package_is_named(folder: Path) -> None:

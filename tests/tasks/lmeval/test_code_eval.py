@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from llmeval.core import (
-    Generation,
     GenerateRequest,
+    Generation,
     Request,
     Response,
     Sample,
@@ -89,7 +89,9 @@ def evaluate(task: LmEvalTask, sample: Sample, answers: Sequence[str]) -> dict[s
     """Evaluate a sample whose draws are answered with the given texts."""
 
     async def ask(requests: Sequence[Request]) -> list[Response]:
-        assert [r.repeat for r in requests if isinstance(r, GenerateRequest)] == [*range(len(answers))]
+        assert [r.repeat for r in requests if isinstance(r, GenerateRequest)] == [
+            *range(len(answers))
+        ]
         return [Generation(text) for text in answers]
 
     return {score.metric: score for score in asyncio.run(task.evaluate(sample, ask))}
@@ -164,7 +166,7 @@ def test_other_metrics_come_from_the_real_package(monkeypatch: pytest.MonkeyPatc
     real.marker = 7  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "evaluate", real)
     with replace_code_eval():
-        import evaluate  # type: ignore[import-untyped]
+        import evaluate
 
         assert isinstance(evaluate.load("code_eval"), CodeEval)
         assert evaluate.load("rouge") == "real rouge"

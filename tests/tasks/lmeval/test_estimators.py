@@ -14,8 +14,7 @@ from llmeval.stats import Estimate
 from llmeval.tasks.lmeval.estimators import estimator
 
 RND = random.Random(7)
-WORDS = "the a cat dog sat ran on under mat tree".split()
-PAIRS = [(gold, gold if RND.random() < 0.7 else 1 - gold) for gold in (RND.randrange(2),) * 1]
+WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "tree"]
 PAIRS = [(g, g if RND.random() < 0.7 else 1 - g) for g in (RND.randrange(2) for _ in range(120))]
 LOGPROBS = [RND.gauss(-2, 0.5) for _ in range(120)]
 WEIGHTED = [(RND.gauss(-40, 5), RND.randint(15, 30)) for _ in range(60)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from llmeval.core import Generation, Loglikelihood, LoglikelihoodRequest
+from llmeval.core import Generation, Loglikelihood, LoglikelihoodRequest, Model
 from llmeval.engine import Evaluated, Journal, evaluate
 from llmeval.models import ModelSettings, load_model
 from llmeval.runs import Tally, summarize_groups, summarize_tasks
@@ -30,6 +31,7 @@ class Reference:
     task: str
     num_fewshot: int | None
     limit: int
+    part: bool = False  # only the first rows that lm-eval answered: no aggregates to compare
 
     def __str__(self) -> str:
         return f"{self.model}-{self.run}"
@@ -44,7 +46,8 @@ class Reference:
             with gzip.open(path, "rt", encoding="utf-8") as lines:
                 for line in lines:
                     row = json.loads(line)
-                    yield (task, str(row["doc_id"])), row
+                    if not self.part or row["doc_id"] < self.limit:
+                        yield (task, str(row["doc_id"])), row
 
     def results(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
@@ -63,7 +66,7 @@ SLOW = [
     Reference(TINY, "truthfulqa_mc2_0shot", "truthfulqa_mc2", None, 100),
     Reference(TINY, "gsm8k_5shot", "gsm8k", 5, 4),
     Reference(TINY, "mmlu_0shot", "mmlu", 0, 5),
-    Reference(TINY, "mmlu_5shot", "mmlu", 5, 5),
+    Reference(TINY, "mmlu_5shot", "mmlu", 5, 2, part=True),
     Reference("stories260K", "lambada_openai_0shot", "lambada_openai", 0, 100),
 ]
 # Six of its first hundred documents stop lm-eval; those are compared without aggregates.
@@ -77,16 +80,21 @@ class Ours:
     groups: dict[str, Any]
 
 
+@functools.cache
+def load(name: str) -> Model:
+    model = load_model(f"hf:{shared_dir('models', name)}", ModelSettings(dtype="float32"))
+    assert isinstance(model, Model)
+    return model
+
+
 def run_ours(reference: Reference, folder: Path) -> Ours:
-    settings = ModelSettings(dtype="float32")
-    model = load_model(f"hf:{shared_dir('models', reference.model)}", settings)
     options = TaskOptions(num_fewshot=reference.num_fewshot, limit=reference.limit)
     workbench = Workbench(mirror=shared_dir("data", "hub"))
     tasks, groups = build_tasks(reference.task, load_index(), tasks_root(), options, workbench)
     evaluated: list[Evaluated] = []
     with Journal(folder / "journal.sqlite") as journal:
         run = journal.begin("spec", "run")
-        evaluate(tasks, model, journal=journal, run=run, sink=evaluated.extend)  # type: ignore[arg-type]
+        evaluate(tasks, load(reference.model), journal=journal, run=run, sink=evaluated.extend)
     tallies = {task.name: Tally() for task in tasks}
     for result in evaluated:
         tallies[result.task.name].add(result.sample, result.scores)
@@ -155,7 +163,8 @@ def compare_aggregates(reference: Reference, ours: Ours) -> None:
 def test_equals_lm_eval(reference: Reference, tmp_path: Path) -> None:
     ours = run_ours(reference, tmp_path)
     assert compare_samples(reference, ours) > 0
-    compare_aggregates(reference, ours)
+    if not reference.part:
+        compare_aggregates(reference, ours)
 
 
 def test_scores_what_stops_lm_eval(tmp_path: Path) -> None:
