@@ -12,7 +12,7 @@ from llmeval.core import InformedModel, Model, Task, UsageError
 from llmeval.engine import DEFAULT_WINDOW
 from llmeval.home import find_workspace
 from llmeval.models import ModelSettings
-from llmeval.tasks.options import TaskOptions
+from llmeval.tasks.options import TaskOptions, check_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ def make_spec(
     settings = model_settings or {}
     if not isinstance(settings, ModelSettings):
         settings = ModelSettings.from_mapping(settings)
-    _check_counts(options, window, max_errors)
+    check_count("--window", window, least=1)
+    _check_share("--max-errors", max_errors)
     mirror = data or os.environ.get("LLMEVAL_DATA")
     if not tasks:
         raise UsageError("no task was named", where="-t", mend="see `llmeval tasks ls`")
@@ -77,14 +78,6 @@ def _check_names(what: str, given: Mapping[str, Any], cls: type) -> None:
             raise UsageError(f"unknown {what} {name!r}", mend=f"known are {', '.join(known)}")
 
 
-def _check_counts(options: Mapping[str, Any], window: int | None, max_errors: float) -> None:
-    for name, value, least in (
-        ("--limit", options.get("limit"), 1),
-        ("--num-fewshot", options.get("num_fewshot"), 0),
-        ("--repeats", options.get("repeats"), 1),
-        ("--window", window, 1),
-    ):
-        if value is not None and value < least:
-            raise UsageError(f"must be at least {least}, not {value}", where=name)
-    if not 0 <= max_errors <= 1:
-        raise UsageError(f"must be between 0 and 1, not {max_errors}", where="--max-errors")
+def _check_share(where: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UsageError(f"must be a number between 0 and 1, not {value!r}", where=where)

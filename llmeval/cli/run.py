@@ -14,8 +14,8 @@ from llmeval.core.errors import InvalidResult, StorageError, UsageError
 if TYPE_CHECKING:
     from llmeval.engine import Progress
     from llmeval.run_file import RunFile
-    from llmeval.runs import Run
     from llmeval.run_spec import RunSpec
+    from llmeval.runs import Run
 
 
 def main(argv: Sequence[str]) -> int:

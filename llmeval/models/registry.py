@@ -110,5 +110,7 @@ def _unknown_model(spec: str) -> UsageError:
     heads = {name.partition(":")[0]: name for name in known if not name.startswith("baseline:")}
     near = difflib.get_close_matches(spec, known, n=3, cutoff=0.5)
     near += [heads[h] for h in difflib.get_close_matches(spec.partition(":")[0], heads, n=1)]
+    if ":" not in spec and not near:  # a hub id or a folder, as lm-eval's `pretrained=`
+        near = [f"hf:{spec}"]
     guess = f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else ""
     return UsageError(f"unknown model {spec!r}", mend=f"{guess}known: {', '.join(known)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -38,11 +39,16 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=str)
     partial = path.with_name(path.name + ".partial")
     with storage_errors(path):
-        with partial.open("w", encoding="utf-8", errors="replace") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        try:
+            with partial.open("w", encoding="utf-8", errors="replace") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
 
 
 def _finite(value: Any) -> Any:
