@@ -32,7 +32,7 @@ RUN = ("run", "-m", "baseline:random", "-t", "colours")
         ([*RUN, "--limit", "many"], "'many' is no number of samples"),
         ([*RUN, "--limit", "0"], "--limit: must be at least 1"),
         ([*RUN, "--num-fewshot", "-1"], "--num-fewshot: must be at least 0"),
-        ([*RUN, "--max-errors", "nan"], "--max-errors: must be between 0 and 1"),
+        ([*RUN, "--max-errors", "nan"], "--max-errors: must be a number between 0 and 1"),
         ([*RUN, "--gen-kwargs", "a"], "--gen-kwargs: 'a' is not name=value"),
         ([*RUN, "--gen-kwargs", "a=["], "lists and texts with commas go into JSON"),
         ([*RUN, "--gen-kwargs", "{a"], "--gen-kwargs: not JSON"),

@@ -108,9 +108,10 @@ def test_fewer_draws_than_a_filter_reads(index: Mapping[str, IndexEntry], folder
         build("answers", index, folder, repeats=1)
 
 
-def test_an_unknown_generation_setting(index: Mapping[str, IndexEntry], folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"^answers: generation setting num_beams=4 is not known"):
-        build("answers", index, folder, gen_kwargs={"num_beams": 4})
+def test_a_generation_setting_that_nothing_here_honours(folder: Path) -> None:
+    config = {**TASKS["answers"], "generation_kwargs": {"until": ["."], "num_beams": 4}}
+    with pytest.raises(UsageError, match=r"^own: generation setting num_beams=4 is not known"):
+        build_one(config, folder)
 
 
 def test_a_task_that_fixes_zero_shots_keeps_them(folder: Path) -> None:

@@ -47,7 +47,6 @@ def test_settings_reach_the_request_and_the_command_line_overrides_them(tmp_path
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (TaskOptions(gen_kwargs={"temprature": 1}), "unknown generation setting 'temprature'"),
         (TaskOptions(repeats=3), "3 repeats at temperature 0"),
     ],
 )
