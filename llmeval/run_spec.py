@@ -12,7 +12,8 @@ from llmeval.core import InformedModel, Model, Task, UsageError
 from llmeval.engine import DEFAULT_WINDOW
 from llmeval.home import find_workspace
 from llmeval.models import ModelSettings
-from llmeval.tasks.options import TaskOptions, check_count
+from llmeval.tasks.generation import check_count
+from llmeval.tasks.options import TaskOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from llmeval.tasks.options import TaskOptions
         ({"num_fewshot": -1}, "--num-fewshot: must be at least 0, not -1"),
         ({"repeats": 0.5}, "--repeats: must be a whole number, not 0.5"),
         ({"gen_kwargs": 5}, "--gen-kwargs: not a mapping"),
-        ({"gen_kwargs": {"temprature": 1}}, "--gen-kwargs temprature: unknown generation setting"),
+        ({"gen_kwargs": {"temprature": 1}}, "--gen-kwargs: unknown setting 'temprature'"),
         ({"gen_kwargs": {"temperature": "hot"}}, "must be a number at least 0, not 'hot'"),
         ({"gen_kwargs": {"temperature": -1}}, "must be a number at least 0, not -1"),
         ({"gen_kwargs": {"temperature": float("nan")}}, "must be a number at least 0, not nan"),

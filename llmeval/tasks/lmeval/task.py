@@ -28,12 +28,12 @@ from llmeval.core import (
     UsageError,
     fingerprint,
 )
+from llmeval.tasks.generation import to_sampling
 from llmeval.tasks.lmeval.code_eval import code_context
 from llmeval.tasks.lmeval.datasets import Source
 from llmeval.tasks.lmeval.description import describe_config
 from llmeval.tasks.lmeval.errors import one_line_errors
 from llmeval.tasks.lmeval.estimators import estimator
-from llmeval.tasks.lmeval.generation import to_sampling
 from llmeval.tasks.options import TaskOptions, Workbench
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class LmEvalTask:
         if self.num_fewshot:
             self._check_examples()
         if self._task.OUTPUT_TYPE == "generate_until":
-            to_sampling(self._task.config.generation_kwargs, self._options.seed)
+            to_sampling(self._task.config.generation_kwargs, 0, f"{self.name}: generation_kwargs")
             self._check_draws()
 
     def _check_examples(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from llmeval.core import (
     Ask,
@@ -19,6 +18,7 @@ from llmeval.core import (
     Unscorable,
     UsageError,
 )
+from llmeval.tasks.generation import to_sampling
 from llmeval.tasks.native.rows import Row
 from llmeval.tasks.native.scorers import Answer, Judgement, Scorer
 from llmeval.tasks.native.spec import GenerateTask, Sampled, Scored
@@ -66,47 +66,15 @@ class GenerateTaskRunner(PromptedTask):
 
 
 def read_sampling(spec: Sampled, options: TaskOptions) -> Sampling:
-    """Return a task's sampling settings, the command line's in place of its own.
-
-    Raises:
-        UsageError: a generation setting that is not known.
-    """
-    given = dict(options.gen_kwargs)
-    settings: dict[str, Any] = {
-        "max_tokens": spec.max_tokens,
-        "temperature": spec.temperature,
+    """Return a task's sampling settings, the command line's in place of its own."""
+    own = {
+        "max_completion_tokens": spec.max_tokens,  # the alias that gives way to all others
+        "temperature": spec.temperature or None,
         "top_p": spec.top_p,
         "top_k": spec.top_k,
-        "stop": spec.stop,
+        "until": spec.stop,
     }
-    sampled = given.pop("do_sample", None)
-    for name, value in given.items():
-        key = _ALIASES.get(name, name)
-        if key not in settings:
-            known = ", ".join([*settings, *_ALIASES, "do_sample"])
-            raise UsageError(
-                f"unknown generation setting {name!r}", where="--gen-kwargs", mend=f"known: {known}"
-            )
-        settings[key] = value
-    stop = settings["stop"]
-    return Sampling(
-        max_tokens=settings["max_tokens"],
-        temperature=_temperature(float(settings["temperature"] or 0), sampled, given),
-        top_p=settings["top_p"],
-        top_k=settings["top_k"],
-        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
-        seed=options.seed,
-    )
-
-
-def _temperature(wanted: float, sampled: bool | None, given: Mapping[str, Any]) -> float:
-    """``do_sample`` as in lm-eval: false means greedy; true alone means temperature 1."""
-    if sampled is False:
-        return 0.0
-    return 1.0 if sampled and wanted == 0 and "temperature" not in given else wanted
-
-
-_ALIASES = {"max_gen_toks": "max_tokens", "max_new_tokens": "max_tokens", "until": "stop"}
+    return to_sampling({**own, **options.gen_kwargs}, options.seed)
 
 
 def read_repeats(own: int, sampling: Sampling, setting: Setting) -> int:

@@ -110,7 +110,7 @@ def test_fewer_draws_than_a_filter_reads(index: Mapping[str, IndexEntry], folder
 
 def test_a_generation_setting_that_nothing_here_honours(folder: Path) -> None:
     config = {**TASKS["answers"], "generation_kwargs": {"until": ["."], "num_beams": 4}}
-    with pytest.raises(UsageError, match=r"^own: generation setting num_beams=4 is not known"):
+    with pytest.raises(UsageError, match=r"^own: generation_kwargs num_beams: 4 is not supported"):
         build_one(config, folder)
 
 

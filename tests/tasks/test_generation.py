@@ -8,7 +8,7 @@ import pytest
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from llmeval.core import UsageError
-from llmeval.tasks.lmeval.generation import to_sampling
+from llmeval.tasks.generation import to_sampling
 
 SETTINGS: list[dict[str, Any]] = [
     {},
@@ -47,7 +47,20 @@ def test_settings_without_effect_are_taken(settings: dict[str, Any]) -> None:
     assert to_sampling(settings, 0) == to_sampling({}, 0)
 
 
-@pytest.mark.parametrize("settings", [{"num_beams": 4}, {"temprature": 1}, {"min_p": 0.1}])
-def test_settings_that_nothing_here_honours_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"is not known here \(known are do_sample, .*until\)"):
-        to_sampling(settings, 0)
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"num_beams": 4}, "task num_beams: 4 is not supported"),
+        ({"temprature": 1}, "task: unknown setting 'temprature'"),
+        ({"min_p": 0.1}, "task: unknown setting 'min_p'"),
+    ],
+)
+def test_settings_that_nothing_here_honours_are_refused(
+    settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        to_sampling(settings, 0, "task")
+
+
+def test_stop_goes_before_until() -> None:
+    assert to_sampling({"until": ["a"], "stop": "b"}, 0).stop == ("b",)
