@@ -55,6 +55,10 @@ def interpreter() -> str:
     return os.path.realpath(base)
 
 
+class NurseryGone(SandboxError):
+    """The nursery died before it took an order: nothing was started, it can be given again."""
+
+
 class Nursery:
     """A running nursery. May be used from many threads at once.
 
@@ -75,6 +79,7 @@ class Nursery:
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process: subprocess.Popen[bytes] | None = None
         self._failure = ""
+        self._gone = False
         started = threading.Event()
         # The kernel's promise to kill a child with its parent is one of the parent *thread*: the
         # thread that starts the nursery must live as long as the nursery is to.
@@ -129,8 +134,8 @@ class Nursery:
 
     @property
     def alive(self) -> bool:
-        """Whether the nursery's process runs."""
-        return self._process is not None and self._process.poll() is None
+        """Whether the nursery's process runs, as far as is known."""
+        return not self._gone and self._process is not None and self._process.poll() is None
 
     @contextlib.contextmanager
     def box(
@@ -146,7 +151,7 @@ class Nursery:
             script: whether it is one.
 
         Raises:
-            SandboxError: the nursery is gone.
+            NurseryGone: it has died, and nothing was started.
         """
         with contextlib.ExitStack() as stack:
             number = next(self._numbers)
@@ -172,8 +177,9 @@ class Nursery:
             with self._lock:
                 socket.send_fds(self._connection, [codec.encode(order)], list(fds))
         except OSError as error:
+            self._gone = True  # known here before the process can be reaped
             reason = self._last_complaint() or str(error)
-            raise SandboxError(f"the {self.tier} sandbox is gone: {reason}") from error
+            raise NurseryGone(f"the {self.tier} sandbox is gone: {reason}") from error
 
     def close(self) -> None:
         """End the nursery and every box in it."""

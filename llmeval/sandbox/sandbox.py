@@ -6,15 +6,17 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from llmeval.sandbox.execution import judge, run_script
 from llmeval.sandbox.names import find_names
-from llmeval.sandbox.nursery import Nursery
+from llmeval.sandbox.nursery import Nursery, NurseryGone
 from llmeval.sandbox.tiers import detect_tier, require_tier
 from llmeval.sandbox.verdict import Limits, Output, SandboxError, Verdict
+
+T = TypeVar("T")
 
 
 class Sandbox:
@@ -112,15 +114,25 @@ class Sandbox:
         Raises:
             SandboxError: the sandbox failed; nothing is known about the program.
         """
-        with self._slot() as nursery:
-            return run_script(nursery, self.limits, code, stdin)
+        return self._order(lambda nursery: run_script(nursery, self.limits, code, stdin))
 
     def _check(self, code: str, job: dict[str, Any]) -> Verdict:
-        with self._slot() as nursery:
+        def work(nursery: Nursery) -> Verdict:
             started = time.monotonic()
             status, reason = judge(nursery, self.limits, code, job)
             seconds = time.monotonic() - started
-        return Verdict(status == "passed", status, reason, seconds, self.tier)
+            return Verdict(status == "passed", status, reason, seconds, self.tier)
+
+        return self._order(work)
+
+    def _order(self, work: Callable[[Nursery], T]) -> T:
+        """Do some work in a slot; where the nursery proves dead before it began, in a new one."""
+        try:
+            with self._slot() as nursery:
+                return work(nursery)
+        except NurseryGone:
+            with self._slot() as nursery:
+                return work(nursery)
 
     @contextlib.contextmanager
     def _slot(self) -> Iterator[Nursery]:
