@@ -1,5 +1,6 @@
 # Two commands on a fresh machine: `make run` and `make test`. Needs Python 3.11+, make and git.
-# PYTHON=... chooses the interpreter, PIP_ARGS=... goes to pip (an index or cache of your own).
+# PYTHON=... chooses the interpreter, PIP_ARGS=... goes to pip (an index or cache of your own),
+# RUN_ARGS=... to `llmeval run` (--allow-unsafe-code where the machine allows no sandbox).
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -20,7 +21,7 @@ help:
 	@echo "make clean  remove the environment and caches"
 
 run: $(VENV)/.run
-	@$(BIN)/llmeval run -m pocket -t pocket
+	@$(BIN)/llmeval run -m pocket -t pocket $(RUN_ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmeval.core import InformedModel, Model, Task
+    from llmeval.run_spec import RunSpec
     from llmeval.runs import Run
 
 __all__ = ["__version__", "load_run", "run"]
@@ -54,7 +55,6 @@ def run(
         LlmevalError: the run could not be done; its text says where and how to mend it.
     """
     from llmeval.run_spec import make_spec
-    from llmeval.session import execute
 
     names = [tasks] if isinstance(tasks, str) or not isinstance(tasks, Sequence) else tasks
     spec = make_spec(
@@ -69,7 +69,23 @@ def run(
         max_errors=max_errors,
         allow_unsafe_code=allow_unsafe_code,
     )
-    return execute(spec)
+    return _execute(spec)
+
+
+def _execute(spec: RunSpec) -> Run:
+    """Do the run; in a thread of its own where an event loop runs already, as in a notebook."""
+    import asyncio
+
+    from llmeval.session import execute
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return execute(spec)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, thread_name_prefix="llmeval-run") as pool:
+        return pool.submit(execute, spec).result()
 
 
 def load_run(path: str | Path) -> Run:

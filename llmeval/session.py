@@ -17,6 +17,7 @@ from llmeval.core import (
     LlmevalError,
     Model,
     StorageError,
+    UsageError,
     fingerprint,
 )
 from llmeval.engine import (
@@ -41,7 +42,7 @@ from llmeval.runs import (
     to_lm_eval_results,
 )
 from llmeval.runs.files import storage_errors, write_json
-from llmeval.tasks.options import Workbench
+from llmeval.tasks.options import ChatTemplate, Workbench
 from llmeval.tasks.registry import Selection, load_tasks
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
         model = _load_model(spec)
         workbench = Workbench(
             mirror=spec.mirror,
-            chat_template=getattr(model, "apply_chat_template", None),
+            chat_template=_find_chat_template(spec, model),
             sandbox=sandboxes.get,
         )
         selection = _load_tasks(spec, workbench)
@@ -74,6 +75,18 @@ def _load_model(spec: RunSpec) -> Model | InformedModel:
     if isinstance(spec.model, str):
         return load_model(spec.model, spec.model_settings)
     return spec.model
+
+
+def _find_chat_template(spec: RunSpec, model: Model | InformedModel) -> ChatTemplate:
+    if isinstance(model, InformedModel):  # it reads no prompt, so any form will do
+        return lambda messages, add_generation_prompt: "\n\n".join(m["content"] for m in messages)
+    if spec.options.apply_chat_template and "chat" not in model.capabilities:
+        raise UsageError(
+            f"{model.name} has no chat template",
+            where="--apply-chat-template",
+            mend="leave it out, or name one with --chat-template",
+        )
+    return model.apply_chat_template
 
 
 def _load_tasks(spec: RunSpec, workbench: Workbench) -> Selection:
@@ -156,11 +169,13 @@ class _Attempt:
         self._folder = spec.out / self._run.run_id
 
     def _describe(self) -> dict[str, Any]:
-        """What was asked, without times and counts: equal descriptions are the same run."""
-        model = self._model.describe()
-        model.pop("counts", None)
+        """What was asked, without times: equal descriptions are the same run."""
         return {
-            "model": {**model, "name": self._model.name, "fingerprint": self._model.fingerprint},
+            "model": {
+                **self._model.describe(),
+                "name": self._model.name,
+                "fingerprint": self._model.fingerprint,
+            },
             "tasks": {
                 task.name: {
                     "version": task.version,
@@ -300,7 +315,6 @@ class _Attempt:
             "seeds": {"fewshot": self._spec.options.seed, "sampling": self._spec.options.seed},
             "window": self._spec.window,
             "sandbox": self._sandboxes.tier,
-            "last_attempt": {"counts": self._model.describe().get("counts", {})},
             "environment": describe_environment(self._spec.workspace),
         }
 

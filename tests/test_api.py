@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import llmeval
+import llmeval.runs
 from llmeval.core import UsageError
 from tests.support.fakes import FakeModel, FakeTask
 
@@ -106,3 +108,19 @@ def test_importing_llmeval_is_cheap() -> None:
     heavy = "torch", "transformers", "datasets", "lm_eval", "pandas", "pyarrow", "numpy", "pydantic"
     code = f"import sys, llmeval; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.usefixtures("workspace")
+def test_runs_inside_a_notebook_where_an_event_loop_is_running() -> None:
+    async def cell() -> llmeval.runs.Run:
+        return llmeval.run(FakeModel(), "parity", limit=3)
+
+    assert asyncio.run(cell()).status == "complete"
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_chat_template_is_asked_of_a_model_without_one() -> None:
+    model = FakeModel()
+    model.capabilities = frozenset({"loglikelihood"})
+    with pytest.raises(UsageError, match="--apply-chat-template: fake has no chat template"):
+        llmeval.run(model, "parity", apply_chat_template=True)

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from llmeval import __version__
 from llmeval.cli.parser import Parser
-from llmeval.cli.streams import drop_stdout, open_streams, say_error
+from llmeval.cli.streams import drop_stdout, open_streams, reader_left, say_error
 from llmeval.core.errors import Interrupted, LlmevalError, UsageError
 
 VERBS = {
@@ -106,9 +106,8 @@ def _guard(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> in
     except KeyboardInterrupt:
         say_error("interrupted; the same command continues")
         _leave_now(Interrupted.exit_code)
-    except BrokenPipeError:  # the reader of our output left, e.g. `| head`
-        drop_stdout()
-        return 0
+    except BrokenPipeError as error:
+        return _explain_broken_pipe(error)
     except OSError as error:
         return _explain_os_error(error)
     except MemoryError:
@@ -116,6 +115,14 @@ def _guard(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> in
         return LlmevalError.exit_code
     except Exception as error:
         return _report_fault(error)
+
+
+def _explain_broken_pipe(error: BrokenPipeError) -> int:
+    """Tell the reader of our output that left (``| head``), which is fine, from any other pipe."""
+    if reader_left(sys.stdout):
+        drop_stdout()
+        return 0
+    return _report_fault(error)
 
 
 def _explain_os_error(error: OSError) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from typing import TextIO
 
@@ -28,6 +29,16 @@ def open_streams() -> None:
 
 def _nowhere() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  stays open
+
+
+def reader_left(stream: TextIO) -> bool:
+    """Return whether nobody reads any more what is written to a stream."""
+    try:
+        poller = select.poll()
+        poller.register(stream.fileno(), 0)  # asks for errors alone
+        return any(event & select.POLLERR for _, event in poller.poll(0))
+    except (OSError, ValueError):  # closed
+        return True
 
 
 def drop_stdout() -> None:

@@ -205,7 +205,7 @@ def _honest(score: Score) -> Score:
 def _complete(task: Task, scores: list[Score]) -> list[Score]:
     """Say so where a task left one of its metrics out: coverage must show it."""
     given = {score.metric for score in scores}
-    missing = [m for m in task.metrics if m not in given]
+    missing = [m for m in list(task.metrics) if m not in given]
     return scores + [
         Score(m, status="unscored", reason="the task reported no value") for m in missing
     ]

@@ -106,6 +106,7 @@ class Gather:
         self._seen: set[Key] = set()
         self._window = _Window()
         self._failures_in_a_row = 0
+        self._given_up: InvalidResult | None = None
         # The model works in a thread of its own, so that scoring and sandboxes go on meanwhile.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="llmeval-model")
         self.usage = usage or Usage()
@@ -238,10 +239,15 @@ class Gather:
         self.usage.model_seconds += time.monotonic() - began
         responses = dict(zip(keys, answers.responses, strict=True))
         kept = {k: r for k, r in responses.items() if not isinstance(r, Failure)}
-        return responses | self._journal.commit(self._run, kept, answers.computed_tokens)
+        responses |= self._journal.commit(self._run, kept, answers.computed_tokens)
+        if self._given_up is not None:  # what else the batch gave is journaled
+            raise self._given_up
+        return responses
 
     def _answer_or_bisect(self, requests: Sequence[Request]) -> Answers:
         """Answer a batch; where the model breaks on it, find the questions that break it."""
+        if self._given_up is not None:
+            return Answers([Failure(str(self._given_up))] * len(requests))
         try:
             answers = self._model.answer(requests)
             if len(answers.responses) != len(requests):
@@ -257,7 +263,7 @@ class Gather:
         if len(requests) == 1:
             self._failures_in_a_row += 1
             if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
-                raise InvalidResult(
+                self._given_up = InvalidResult(
                     f"the model failed {_FAILURES_IN_A_ROW} times in a row, last with {reason}",
                     mend="answers so far are kept; mend the model, then give the same command",
                 )

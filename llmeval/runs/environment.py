@@ -29,6 +29,8 @@ _PACKAGES = (
     "transformers",
     "vllm",
 )
+# What a user edits and may not have added yet; records and caches beside it do not count.
+_UNTRACKED = ("ls-files", "--others", "--exclude-standard", "--", "*.py", "*.yaml", "*.yml")
 # Settings that change numbers or speed. Named one by one: an environment holds keys and tokens.
 _VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
@@ -77,7 +79,7 @@ def describe_code(folder: Path, tracked: str | None = None) -> Mapping[str, Any]
     revision = _git(folder, "rev-parse", "HEAD")
     if revision is None:
         return None
-    changes = _git(folder, "diff", "HEAD") or ""
+    changes = (_git(folder, "diff", "HEAD") or "") + (_git(folder, *_UNTRACKED) or "")
     return {"revision": revision, "dirty": digest(changes.encode(), 8) if changes else None}
 
 

@@ -107,6 +107,7 @@ def _numbers(estimate: Estimate) -> dict[str, Any]:
         "ci95": list(estimate.ci95) if estimate.ci95 else None,
         "n": estimate.n,
         "method": estimate.method,
+        "status": estimate.status,
     }
 
 

@@ -30,7 +30,8 @@ def to_sampling(settings: Mapping[str, Any], seed: int, where: str | None = None
     stop = settings.get("stop") or settings.get("until") or []
     longest = next((settings[k] for k in _LENGTHS if settings.get(k) is not None), None)
     temperature = float(settings.get("temperature") or 0.0)
-    sampled = settings.get("do_sample", temperature > 0)
+    sampled = settings.get("do_sample")
+    sampled = temperature > 0 if sampled is None else sampled
     if sampled and settings.get("temperature") is None:
         temperature = 1.0  # what `transformers` samples with
     return Sampling(
@@ -41,6 +42,13 @@ def to_sampling(settings: Mapping[str, Any], seed: int, where: str | None = None
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         seed=seed,
     )
+
+
+def override_generation(own: Mapping[str, Any], nearer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two settings as one, setting by setting; ``nearer`` wins, by whichever alias."""
+    said = [names for names in (_LENGTHS, _STOPS) if any(name in nearer for name in names)]
+    hidden = {name for names in said for name in names}
+    return {name: value for name, value in own.items() if name not in hidden} | dict(nearer)
 
 
 def check_generation(settings: Any, where: str) -> None:

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from llmeval.core import Task, TaskGroup, UsageError, canonical_json
-from llmeval.tasks.native import Header, Suite, load_native, scan
+from llmeval.tasks.generation import override_generation
+from llmeval.tasks.native import Header, Suite, load_native, read_header, scan
 from llmeval.tasks.options import TaskOptions, Workbench
 
 
@@ -103,7 +105,7 @@ def _load_one(
         chain = " -> ".join([*within, name])
         raise UsageError(f"a suite contains itself: {chain}", mend="take it out of one of them")
     path = native[name].path if name in native else None
-    if name.endswith((".yaml", ".yml")):
+    if _names_file(name):
         path = Path(name)
     if path is None or _is_lm_eval_file(path):
         selection.add(*_load_from_lm_eval(str(path or name), options, workbench, native))
@@ -115,6 +117,10 @@ def _load_one(
     for member in loaded.members:
         merged = _merge(options, member.options)
         _load_one(member.task, merged, workbench, native, selection, (*within, name))
+
+
+def _names_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
 
 
 def _is_lm_eval_file(path: Path) -> bool:
@@ -130,11 +136,13 @@ def _is_lm_eval_file(path: Path) -> bool:
 _LM_EVAL_KEYS = {"dataset_path", "output_type", "group", "include", "doc_to_text", "class"}
 
 
-def _merge(options: TaskOptions, own: dict[str, object]) -> TaskOptions:
+def _merge(options: TaskOptions, own: dict[str, Any]) -> TaskOptions:
     """A suite's setting holds where the command line gives none."""
     unset = TaskOptions()
     changes = {k: v for k, v in own.items() if getattr(options, k) == getattr(unset, k)}
-    return replace(options, **changes)  # type: ignore[arg-type]
+    if "gen_kwargs" in own:  # one by one
+        changes["gen_kwargs"] = override_generation(own["gen_kwargs"], options.gen_kwargs)
+    return replace(options, **changes)
 
 
 def _load_from_lm_eval(
@@ -143,7 +151,7 @@ def _load_from_lm_eval(
     from llmeval.tasks.lmeval.index import load_index, tasks_root
 
     index = load_index()
-    if name not in index and not Path(name).is_file():
+    if name not in index and not _names_file(name):
         raise _unknown(name, [*native, *index])
     from llmeval.tasks.lmeval.adapter import build_tasks
 
@@ -152,10 +160,10 @@ def _load_from_lm_eval(
 
 def _unknown(name: str, known: Sequence[str]) -> UsageError:
     near = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
-    return UsageError(
-        f"unknown task {name!r}",
-        mend=f"did you mean {', '.join(near)}?" if near else "see `llmeval tasks ls`",
-    )
+    mend = f"did you mean {', '.join(near)}?" if near else "see `llmeval tasks ls`"
+    if Path(name).is_file():
+        mend = "there is a file of that name, but a task's file ends in .yaml"
+    return UsageError(f"unknown task {name!r}", mend=mend)
 
 
 def list_tasks(workspace: Path) -> list[Listing]:
@@ -178,13 +186,19 @@ def list_tasks(workspace: Path) -> list[Listing]:
 def show_task(name: str, workspace: Path) -> str:
     """Return a task's configuration as YAML text: the native file, or lm-eval's with its includes.
 
+    Args:
+        name: as for a run, so the path of a YAML file too.
+        workspace: the folder whose tasks hide those that are built in.
+
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or a file that cannot be read.
     """
     import yaml
 
     from llmeval.tasks.lmeval.index import load_index, tasks_root
 
+    if _names_file(name):
+        return _show_file(Path(name))
     native = native_headers(workspace)
     if name in native:
         return native[name].path.read_text(encoding="utf-8")
@@ -194,7 +208,20 @@ def show_task(name: str, workspace: Path) -> str:
     entry = index[name]
     if entry.path is None:
         return yaml.safe_dump({"tag": name, "tasks": list(entry.tags)}, sort_keys=False)
+    return _show_lm_eval_file(tasks_root() / entry.path, entry.path)
+
+
+def _show_file(path: Path) -> str:
+    if _is_lm_eval_file(path):
+        return _show_lm_eval_file(path, str(path))
+    read_header(path)  # says what is wrong with a file that a run would not take
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _show_lm_eval_file(path: Path, shown: str) -> str:
+    import yaml
+
     from llmeval.tasks.lmeval.adapter import read_config
 
-    config = read_config(tasks_root() / entry.path)
-    return f"# lm-eval: {entry.path}\n{yaml.safe_dump(config, sort_keys=False, allow_unicode=True)}"
+    config = yaml.safe_dump(read_config(path), sort_keys=False, allow_unicode=True)
+    return f"# lm-eval: {shown}\n{config}"

@@ -66,4 +66,3 @@ def test_words_joined_across_the_boundary_are_scored(real_model: Callable[[str],
     assert joined[:6] == [30, 42, 50, 53, 67, 77]
     answers = ask(model, [requests[i] for i in joined[:6]])
     assert all(a.boundary == "separate" and a.logprob < 0 and a.num_tokens for a in answers)
-    assert model.describe()["counts"]["separate_boundaries"] == 6

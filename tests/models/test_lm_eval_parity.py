@@ -16,6 +16,7 @@ from llmeval.core import (
     RollingRequest,
     Sampling,
 )
+from llmeval.core.responses import Failure
 from tests.models.asking import ask
 from tests.models.conftest import CORPUS
 
@@ -168,13 +169,15 @@ def test_the_encoding_rule_is_lm_evals(
     ours, theirs = both
     before, after = theirs._encode_pair(context, continuation)
     [encoded] = ours._rules.encode_pairs([LoglikelihoodRequest(context, continuation)])
-    if before and after and len(after) <= theirs.max_length:
+    if len(after) > theirs.max_length:
+        assert isinstance(encoded, Failure)
+    elif before and after:
         [span] = encoded.spans
         assert span.targets == tuple(after)
         assert span.inputs == tuple((before + after)[-(theirs.max_length + 1) : -1])
         assert encoded.boundary is None
-    elif not after or not before:  # where lm-eval stops with an AssertionError
-        assert encoded.boundary == "separate" or not before
+    elif before:  # no continuation is left, and lm-eval stops with an AssertionError
+        assert encoded.boundary == ("separate" if continuation.strip() or continuation else None)
 
 
 @settings(

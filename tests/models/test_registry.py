@@ -137,7 +137,7 @@ def test_a_missing_tokenizer_is_said_and_another_can_be_named(copy: Path, gpt2_d
 def test_a_folder_without_a_checkpoint_is_said(tmp_path: Path) -> None:
     expect_fault(tmp_path, "no config.json")
     (tmp_path / "adapter_config.json").write_text("{}")
-    expect_fault(tmp_path, "LoRA adapter")
+    expect_fault(tmp_path, "holds an adapter")
     expect_fault(tmp_path / "adapter_config.json", "is a file")
 
 

@@ -8,7 +8,7 @@ import pytest
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from llmeval.core import UsageError
-from llmeval.tasks.generation import to_sampling
+from llmeval.tasks.generation import override_generation, to_sampling
 
 SETTINGS: list[dict[str, Any]] = [
     {},
@@ -21,6 +21,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"do_sample": False, "temperature": 0.7},
     {"do_sample": True, "temperature": 0.2, "top_p": 0.9, "top_k": 5},
     {"do_sample": True, "temperature": 0.0},
+    {"do_sample": None, "temperature": 0.7},
+    {"do_sample": None, "temperature": 0.0},
 ]
 
 
@@ -60,6 +62,21 @@ def test_settings_that_nothing_here_honours_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         to_sampling(settings, 0, "task")
+
+
+@pytest.mark.parametrize(
+    ("own", "nearer", "both"),
+    [
+        ({"temperature": 0.7}, {"top_p": 0.9}, {"temperature": 0.7, "top_p": 0.9}),
+        ({"temperature": 0.7}, {"temperature": 0.2}, {"temperature": 0.2}),
+        ({"max_gen_toks": 3, "until": ["."]}, {"max_tokens": 5}, {"until": ["."], "max_tokens": 5}),
+        ({"stop": "a"}, {"until": "b"}, {"until": "b"}),
+    ],
+)
+def test_the_nearer_settings_win_one_by_one_by_any_alias(
+    own: dict[str, Any], nearer: dict[str, Any], both: dict[str, Any]
+) -> None:
+    assert override_generation(own, nearer) == both
 
 
 def test_stop_goes_before_until() -> None:

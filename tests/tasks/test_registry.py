@@ -90,6 +90,18 @@ def test_show_gives_the_text_or_lm_evals_configuration(tmp_path: Path) -> None:
         show_task("binry", tmp_path / "work")
 
 
+def test_show_takes_the_files_that_a_run_takes(tmp_path: Path, bench: Path) -> None:
+    write_hidden_task(tmp_path, "mine", "beside the workspace")
+    path = tmp_path / "mine.yaml"
+    assert show_task(str(path), tmp_path / "work") == path.read_text(encoding="utf-8")
+    shown = show_task(str(bench / "binary.yaml"), tmp_path / "work")
+    assert shown == show_task("binary", tmp_path / "work").replace(
+        "# lm-eval: binary.yaml", f"# lm-eval: {bench / 'binary.yaml'}"
+    )
+    with pytest.raises(UsageError, match=r"absent\.yaml: no such file"):
+        show_task(str(tmp_path / "absent.yaml"), tmp_path / "work")
+
+
 # -- names -----------------------------------------------------------------------------------------
 
 
@@ -109,6 +121,14 @@ def test_an_unknown_name_with_nothing_near(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"absent\.yaml"):
         load(tmp_path, [str(tmp_path / "absent.yaml")])
+
+
+def test_a_file_that_is_no_yaml_is_no_task(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text("{}\n")
+    for look in (lambda n: load(tmp_path, [n]), lambda n: show_task(n, tmp_path / "work")):
+        with pytest.raises(UsageError, match=r"^unknown task '.*x\.jsonl' \(.* ends in \.yaml\)"):
+            look(str(path))
 
 
 def test_a_file_in_lm_evals_format(tmp_path: Path, bench: Path) -> None:
@@ -157,6 +177,17 @@ def test_a_suite_sets_what_the_command_line_leaves_open(tmp_path: Path) -> None:
         "first": (1, 3),
         "answers": (1, 3),
     }
+
+
+def test_generation_settings_of_a_suite_hold_one_by_one(tmp_path: Path) -> None:
+    write_suite(
+        tmp_path / "work" / "tasks",
+        "some",
+        "  - {task: answers, gen_kwargs: {temperature: 0.7, max_gen_toks: 3}}\n",
+    )
+    (task,) = load(tmp_path, ["some"], gen_kwargs={"max_gen_toks": 5}).tasks
+    settings = task.describe()["config"]["generation_kwargs"]
+    assert (settings["temperature"], settings["max_gen_toks"]) == (0.7, 5)
 
 
 def test_suites_of_suites(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Generator:
         self._rules = rules
         self._cutter = cutter
         self._guard = MemoryGuard()
-        self._config = _greedy_config(model.generation_config)
+        self._config = _greedy_config(model.generation_config, rules.pad_id)
         eos = rules.tokenizer.eos_token_id
         self._eos_text = "" if eos is None else rules.tokenizer.decode([eos])
         # A chat model's tokenizer may end turns with a token that its generation settings lack.
@@ -119,7 +119,7 @@ class Generator:
         sampling = rows[0].request.sampling
         stops = (*sampling.stop, self._eos_text)
         width = max(len(row.tokens) for row in rows)
-        ids = torch.zeros((len(rows), width), dtype=torch.long)
+        ids = torch.full((len(rows), width), self._config.pad_token_id, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for number, row in enumerate(rows):
             ids[number, width - len(row.tokens) :] = torch.tensor(row.tokens)
@@ -258,7 +258,7 @@ def _list_ids(ids: int | list[int] | None) -> list[int]:
     return [ids] if isinstance(ids, int) else list(ids)
 
 
-def _greedy_config(config: Any) -> Any:
+def _greedy_config(config: Any, pad_id: int) -> Any:
     """Copy a checkpoint's generation settings without its sampling, which requests decide.
 
     What else it sets (end tokens, repetition penalty) stays, as in lm-eval.
@@ -268,6 +268,7 @@ def _greedy_config(config: Any) -> Any:
     config.num_beams = 1
     config.temperature = config.top_p = config.top_k = None
     config.max_length = None
-    config.pad_token_id = 0  # rows are masked and cut by their own length; any token does
+    # Masked, but a repetition penalty reads it: lm-eval's choice.
+    config.pad_token_id = pad_id
     config.return_dict_in_generate = False
     return config

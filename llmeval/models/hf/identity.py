@@ -12,7 +12,7 @@ from typing import Any
 
 # What can change an answer: weights, configuration, tokenizer, template, code.
 _PATTERNS = (
-    "*.safetensors", "pytorch_model*.bin", "*.index.json", "config.json", "generation_config.json",
+    "*.safetensors", "*.bin", "*.index.json", "config.json", "generation_config.json",
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
     "*.model", "*.tiktoken", "chat_template*", "*.py",
 )  # fmt: skip
@@ -47,10 +47,13 @@ class DigestStore:
     def digest(self, path: Path) -> str:
         """Return the BLAKE2b digest of a file's bytes, read only if it changed."""
         stat = path.stat()
-        key, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
+        key, stamp = (
+            str(path.resolve()),
+            [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino],
+        )
         known = self._known.get(key)
-        if isinstance(known, list) and known[:2] == stamp:
-            return str(known[2])
+        if isinstance(known, list) and known[:-1] == stamp:
+            return str(known[-1])
         value = _digest_file(path)
         self._known[key] = [*stamp, value]
         self._changed = True

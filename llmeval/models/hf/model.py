@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import logging
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -25,12 +26,15 @@ from llmeval.core.responses import Failure, Loglikelihood, Response
 from llmeval.models.hf.batching import GENERATION_BUDGET, SCORING_BUDGET, Cutter
 from llmeval.models.hf.generation import GENERATION_VERSION, Generator, PromptRow
 from llmeval.models.hf.loading import Checkpoint, load_checkpoint, quiet_transformers
-from llmeval.models.hf.scoring import PlainScorer, Scorer, SpanScore
+from llmeval.models.hf.scoring import SCORING_VERSION, PlainScorer, Scorer, SpanScore
 from llmeval.models.hf.source import Source
 from llmeval.models.hf.tokens import RULES_VERSION, Encoded, TokenRules, clean
 from llmeval.models.settings import ModelSettings
 
+log = logging.getLogger(__name__)
+
 _PACKAGES = ("torch", "transformers", "tokenizers")
+_ANSWER_MAKERS = ("transformers", "tokenizers")
 
 Prepared = Encoded | PromptRow | Failure
 """A question in tokens, ready to be computed, or the reason why it cannot be."""
@@ -66,7 +70,6 @@ class HFModel:
         self._generator = Generator(
             model, self._rules, Cutter(size, GENERATION_BUDGET[place]), settings.max_gen_toks
         )
-        self._counts: Counter[str] = Counter()
         self._planned: dict[Request, Prepared] = {}
         self._fingerprint = fingerprint(self._answer_makers())
 
@@ -84,12 +87,7 @@ class HFModel:
         return frozenset({"loglikelihood", "generate"} | chat)
 
     def describe(self) -> dict[str, Any]:
-        """Return resolved settings, versions, and counts of what the answers so far went through:
-
-        ``truncated`` questions and ``truncated_tokens``, ``separate_boundaries``,
-        ``shortened_limits`` (new tokens cut to half the context), ``replaced_surrogates``,
-        ``dropped_system_roles``, ``failures``.
-        """
+        """Return resolved settings and versions; what answers went through is in the answers."""
         model = self._checkpoint.model
         return {
             "backend": "hf",
@@ -104,7 +102,6 @@ class HFModel:
             "scorer": self._scorer.name,
             "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
             "identity": self._checkpoint.identity,
-            "counts": dict(sorted(self._counts.items())),
         }
 
     def plan(self, requests: Sequence[Request]) -> list[list[int]]:
@@ -137,8 +134,8 @@ class HFModel:
         with quiet_transformers():
             computed = self._answer_scored(prepared, responses)
             computed += self._answer_generated(prepared, responses)
-        for request, response in zip(requests, responses, strict=True):
-            self._count(request, response)
+        for request in requests:
+            self._warn(request)
         return Answers(responses, computed)
 
     def apply_chat_template(
@@ -175,7 +172,7 @@ class HFModel:
             except jinja2.TemplateError:
                 bare = [message for message in messages if message["role"] != "system"]
                 text = render(bare)
-                self._counts["dropped_system_roles"] += len(messages) - len(bare)
+                warn_once("the chat template takes no system turn: it was left out")
                 return text
         except (jinja2.TemplateError, ValueError) as error:
             raise UsageError(
@@ -183,11 +180,20 @@ class HFModel:
             ) from error
 
     def _answer_makers(self) -> dict[str, Any]:
-        """Everything that may change an answer; not the device, the batch size, or the name."""
+        """Everything that may change an answer; not the batch size, the threads, or the name."""
+        model = self._checkpoint.model
         return {
-            "versions": [RULES_VERSION, GENERATION_VERSION],
+            "versions": [RULES_VERSION, GENERATION_VERSION, SCORING_VERSION],
+            "libraries": {name: importlib.metadata.version(name) for name in _ANSWER_MAKERS},
+            "code": [
+                type(model).__module__,
+                type(model).__qualname__,
+                self._settings.trust_remote_code,
+                getattr(model.config, "_commit_hash", None),
+            ],
+            "device": model.device.type,
             "identity": self._checkpoint.identity,
-            "dtype": str(self._checkpoint.model.dtype),
+            "dtype": str(model.dtype),
             "max_length": self._checkpoint.max_length,
             "add_bos_token": self._settings.add_bos_token,
             "prefix_token_id": self._rules.prefix_id,
@@ -239,18 +245,18 @@ class HFModel:
                 responses[members[i]] = answer
         return computed
 
-    def _count(self, request: Request, response: Response) -> None:
-        if isinstance(response, Failure):
-            self._counts["failures"] += 1
-        if response.truncated:
-            self._counts["truncated"] += 1
-            self._counts["truncated_tokens"] += response.truncated
-        if isinstance(response, Loglikelihood) and response.boundary == "separate":
-            self._counts["separate_boundaries"] += 1
+    def _warn(self, request: Request) -> None:
+        """Say once what a request asked for that could not be done as asked."""
         if isinstance(request, GenerateRequest) and self._generator.shortens(request.sampling):
-            self._counts["shortened_limits"] += 1
+            warn_once("more new tokens are asked for than the context holds: cut to half of it")
         if any(text != clean(text) for text in _texts(request)):
-            self._counts["replaced_surrogates"] += 1
+            warn_once("lone surrogates in a text were replaced: no tokenizer has them")
+
+
+@functools.cache
+def warn_once(text: str) -> None:
+    """Log a warning the first time that it is given."""
+    log.warning("%s", text)
 
 
 _UNANSWERED = Failure("the model gave no answer")

@@ -14,6 +14,7 @@ from llmeval.core.responses import Failure
 from llmeval.models.hf.batching import Cutter, MemoryGuard
 from llmeval.models.hf.tokens import Encoded, Span
 
+SCORING_VERSION = 1  # in the model's fingerprint: raise it where scores may change
 _LOGITS_AT_ONCE = 1 << 24  # float32 logits that one log-softmax holds: 64 MiB
 
 

@@ -77,14 +77,16 @@ def find_source(target: str, where: str, file: str, revision: str | None = None)
 def find_checkpoint(target: str, where: str, revision: str | None = None) -> Source:
     """Find a checkpoint as :func:`find_source` does; a folder must hold a whole one."""
     source = find_source(target, where, "config.json", revision)
-    if source.folder is None or (source.folder / "config.json").is_file():
+    if source.folder is None:
         return source
-    if (source.folder / "adapter_config.json").is_file():
+    if (source.folder / "adapter_config.json").is_file():  # transformers would load its base
         raise UsageError(
-            f"{source.folder} holds a LoRA adapter, no whole model",
+            f"{source.folder} holds an adapter, no whole model",
             where=where,
             mend="merge it into its base model and save that",
         )
+    if (source.folder / "config.json").is_file():
+        return source
     raise UsageError(
         f"{source.folder} has no config.json",
         where=where,

@@ -21,7 +21,7 @@ class Source:
     def __init__(self, mirror: Path | None) -> None:
         self._mirror = mirror
         self._absent: dict[str, str] = {}
-        self._fingerprints: dict[tuple[str, str | None, str], dict[str, Any]] = {}
+        self._fingerprints: dict[tuple[str, str, str | None, str], dict[str, Any]] = {}
 
     def give(self, task: Any, dataset_kwargs: Mapping[str, Any] | None) -> None:
         """Set ``task.dataset``: lm-eval's ``ConfigurableTask.download`` with our loader.
@@ -54,13 +54,13 @@ class Source:
                 where=str(config.task),
                 mend="add the split to the mirror, or leave --data out to use the hub",
             )
+        wanted = self.fewshot_split(task)  # before another one takes its place
+        if wanted is not None and wanted not in have:
+            self._absent[str(config.task)] = wanted
         for field in ("training_split", "validation_split"):
-            split = getattr(config, field)
-            if split is not None and split not in have:
+            if getattr(config, field) not in have:
                 setattr(config, field, None)
-                self._absent[str(config.task)] = split
-        if task.fewshot_cfg.split is not None and task.fewshot_cfg.split not in have:
-            self._absent[str(config.task)] = task.fewshot_cfg.split
+        if task.fewshot_cfg.split not in have:
             task.fewshot_cfg.split = None
 
     def missing_fewshot_split(self, task: Any) -> str | None:
@@ -68,33 +68,41 @@ class Source:
         absent = self._absent.get(str(task.config.task))
         if absent is None:
             return None
-        instead = self.fewshot_split(task)
-        also = ", which is also evaluated" if instead == evaluated_split(task) else ""
+        split = self.fewshot_split(task)
+        instead = "the task's own list" if split is None else repr(split)
+        also = ", which is also evaluated" if split == evaluated_split(task) else ""
         return (
-            f"the data have no split {absent!r}, so few-shot examples come from {instead!r}{also};"
+            f"the data have no split {absent!r}, so few-shot examples come from {instead}{also};"
             " the numbers are not comparable with published ones"
         )
 
     @staticmethod
     def fewshot_split(task: Any) -> str | None:
-        """Return the split that few-shot examples are drawn from, by lm-eval's order."""
+        """Return the split that few-shot examples are drawn from, by lm-eval's order.
+
+        None where the task lists its examples itself.
+        """
         config = task.config
-        split = task.fewshot_cfg.split or config.training_split
-        split = split or config.validation_split or config.test_split
+        split = task.fewshot_cfg.split
+        if split is None and task.fewshot_cfg.samples is None:
+            split = config.training_split or config.validation_split or config.test_split
         return None if split is None else str(split)
 
     def fingerprints(self, task: Any, *, with_fewshot: bool) -> list[dict[str, Any]]:
         """Fingerprint the splits that a task reads: id, config, split, rows, digest."""
         splits = [evaluated_split(task)]
-        if with_fewshot and task.fewshot_cfg.samples is None:
+        if with_fewshot:
             splits.append(self.fewshot_split(task))
         return [self._fingerprint(task, split) for split in dict.fromkeys(splits) if split]
 
     def _fingerprint(self, task: Any, split: str) -> dict[str, Any]:
-        key = (str(task.DATASET_PATH), task.DATASET_NAME, split)
-        if key not in self._fingerprints:
-            rows = task.dataset[split]
-            found = fingerprint(rows, id=key[0], config=key[1], split=split)
+        rows = task.dataset[split]
+        path, name = str(task.DATASET_PATH), task.DATASET_NAME
+        # The names alone do not say which rows: tasks of one group may read different files.
+        identity = getattr(rows, "_fingerprint", None)
+        key = (str(identity), path, name, split)
+        if identity is None or key not in self._fingerprints:
+            found = fingerprint(rows, id=path, config=name, split=split)
             self._fingerprints[key] = asdict(found)
         return self._fingerprints[key]
 

@@ -26,17 +26,18 @@ def one_line_errors(name: str, doing: str) -> Iterator[None]:
         raise
     except ImportError as error:
         raise UsageError(
-            f"lm-eval needs a package to {doing} the task: {_first_line(error)}",
+            f"lm-eval needs a package to {doing} the task: {first_line(error)}",
             where=name,
             mend="install it, or the older version that still has it; see lm-eval's extras",
         ) from error
     except Exception as error:
         log.debug("%s", name, exc_info=error)
         raise UsageError(
-            f"lm-eval cannot {doing} the task: {type(error).__name__}: {_first_line(error)}",
+            f"lm-eval cannot {doing} the task: {type(error).__name__}: {first_line(error)}",
             where=name,
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says."""
     return next(iter(str(error).strip().splitlines()), "")

@@ -6,6 +6,7 @@ Nothing here imports lm-eval; ``adapter`` builds the tasks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,14 +26,16 @@ from llmeval.core import (
     RollingRequest,
     Sample,
     Score,
+    Unscorable,
     UsageError,
     fingerprint,
 )
+from llmeval.tasks.defect import Defect
 from llmeval.tasks.generation import to_sampling
 from llmeval.tasks.lmeval.code_eval import code_context
 from llmeval.tasks.lmeval.datasets import Source
 from llmeval.tasks.lmeval.description import describe_config
-from llmeval.tasks.lmeval.errors import one_line_errors
+from llmeval.tasks.lmeval.errors import first_line, one_line_errors
 from llmeval.tasks.lmeval.estimators import estimator
 from llmeval.tasks.options import TaskOptions, Workbench
 
@@ -60,6 +63,9 @@ class LmEvalTask:
     Prompts are rendered lazily and in order: lm-eval draws few-shot examples from one generator
     that advances with every row, so it is reseeded when :meth:`samples` starts and every row is
     rendered, whatever part of them a process is then given to answer.
+
+    A row that cannot be rendered becomes an unscored sample, so that one bad row does not end a
+    run; where it is the first one, the task is what is wrong.
     """
 
     def __init__(
@@ -101,18 +107,22 @@ class LmEvalTask:
             self._check_draws()
 
     def _check_examples(self) -> None:
-        task, shots = self._task, self.num_fewshot
-        # By lm-eval's rule, which also holds where both are None.
-        never_itself = task.fewshot_cfg.split == task.config.test_split
         try:
-            task.sampler.sample(n=shots, eval_doc=task.task_docs[0] if never_itself else None)
+            self._draw_examples(self._task.task_docs[0])
         except (ValueError, AssertionError) as error:
-            pool = len(task.sampler.df)
+            pool = len(self._task.sampler.df)
             raise UsageError(
-                f"{shots} few-shot examples cannot be drawn from {pool} rows",
+                f"{self.num_fewshot} few-shot examples cannot be drawn from {pool} rows",
                 where=self.name,
                 mend=f"ask for fewer than {pool}",
             ) from error
+
+    def _draw_examples(self, doc: Mapping[str, Any]) -> None:
+        """Draw a row's examples, as rendering it does."""
+        task = self._task
+        # By lm-eval's rule, which also holds where both are None.
+        never_itself = task.fewshot_cfg.split == task.config.test_split
+        task.sampler.sample(n=self.num_fewshot, eval_doc=doc if never_itself else None)
 
     def _check_draws(self) -> None:
         draws = self._task.config.repeats or 1
@@ -148,6 +158,11 @@ class LmEvalTask:
     # -- samples --
 
     def samples(self) -> Iterator[Sample]:
+        """Yield the samples in the order of the rows.
+
+        Raises:
+            UsageError: the first row cannot be rendered.
+        """
         task = self._task
         task.set_fewshot_seed(self._options.seed)
         sampler = getattr(task, "sampler", None)
@@ -156,9 +171,26 @@ class LmEvalTask:
             task.fewshot_rnd = drawn[0]  # two iterations at once must not share a generator
             if sampler is not None:
                 sampler.rnd = drawn[1]
-            with one_line_errors(self.name, f"render sample {doc_id} of"):
-                sample = self._sample(doc_id, doc)
+            if doc_id == 0:
+                with one_line_errors(self.name, "render the first row of"):
+                    sample = self._sample(doc_id, doc)
+            else:
+                sample = self._sample_or_defect(doc_id, doc)
             yield sample
+
+    def _sample_or_defect(self, doc_id: int, doc: Mapping[str, Any]) -> Sample:
+        generator = self._task.sampler.rnd if self.num_fewshot else None
+        before = generator.getstate() if generator else None
+        try:
+            return self._sample(doc_id, doc)
+        except Exception as error:
+            log.debug("%s, row %d", self.name, doc_id, exc_info=error)
+            reason = f"{type(error).__name__}: {first_line(error)}"
+        if generator:  # the examples of later rows are those that follow this row's
+            generator.setstate(before)
+            with contextlib.suppress(Exception):  # what cannot be drawn now could not before
+                self._draw_examples(doc)
+        return Sample(id=str(doc_id), fields=doc, payload=Defect(reason))
 
     def _sample(self, doc_id: int, doc: Mapping[str, Any]) -> Sample:
         task, options = self._task, self._options
@@ -216,6 +248,8 @@ class LmEvalTask:
     # -- evaluation --
 
     async def evaluate(self, sample: Sample, ask: Ask) -> list[Score]:
+        if isinstance(sample.payload, Defect):
+            raise Unscorable(f"the row cannot be rendered: {sample.payload.reason}")
         # Fresh instances per evaluation: lm-eval collects answers in them.
         instances = [replace(i, resps=[], filtered_resps={}) for i in sample.payload]
         requests = [request for inst in instances for request in self._requests(inst)]
@@ -223,8 +257,11 @@ class LmEvalTask:
         for instance in instances:
             instance.resps = [_raw(instance, next(answers)) for _ in self._requests(instance)]
         if self._unsafe:  # executing code takes a while, and other samples can go on
-            return await asyncio.to_thread(self._judge, sample, instances)
-        return self._judge(sample, instances)
+            results = await asyncio.to_thread(self._judge, sample, instances)
+        else:
+            results = self._judge(sample, instances)
+        # Here and not in the thread: a score may declare a metric, which others may be reading.
+        return [self._score(*result) for result in results]
 
     def _requests(self, instance: Foreign) -> list[Request]:
         if instance.request_type == "loglikelihood":
@@ -235,16 +272,19 @@ class LmEvalTask:
         request = GenerateRequest(prompt, to_sampling(settings, self._options.seed))
         return list(request.draws(instance.repeats or 1))
 
-    def _judge(self, sample: Sample, instances: Sequence[Foreign]) -> list[Score]:
+    def _judge(
+        self, sample: Sample, instances: Sequence[Foreign]
+    ) -> list[tuple[str, str, Any, Sequence[Any]]]:
+        """Return lm-eval's results: metric, filter, value, and what the filter gave."""
         task = self._task
-        scores: list[Score] = []
+        results: list[tuple[str, str, Any, Sequence[Any]]] = []
         with code_context(self._workbench.sandbox, sample.fields):
             for ensemble in task._filters:
                 ensemble.apply(instances)
                 answers = [instance.filtered_resps[ensemble.name] for instance in instances]
                 for metric, value in task.process_results(sample.fields, answers).items():
-                    scores.append(self._score(metric, ensemble.name, value, answers))
-        return scores
+                    results.append((metric, ensemble.name, value, answers))
+        return results
 
     def _score(self, metric: str, filter_name: str, value: Any, answers: Sequence[Any]) -> Score:
         key = self._declare(metric, filter_name)

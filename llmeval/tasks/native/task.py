@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmeval.core import Ask, Gold, Metric, Sample, Score, Unscorable, UsageError, canonical_json
+from llmeval.tasks.defect import Defect
 from llmeval.tasks.native.examples import Examples
 from llmeval.tasks.native.prompts import Prompter, Solved
 from llmeval.tasks.native.rows import Row, Rows, Source
@@ -34,13 +35,6 @@ class Prepared:
     payload: Any
     target: str | None
     gold: Gold | None
-
-
-@dataclass(frozen=True, slots=True)
-class Defect:
-    """In place of a payload: the row does not fit the task. Its sample is unscored."""
-
-    reason: str
 
 
 class NativeTask(ABC):

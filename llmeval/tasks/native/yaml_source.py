@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import yaml
 
 from llmeval.core import UsageError
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-Validated = TypeVar("Validated", bound="BaseModel")
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
@@ -85,18 +80,6 @@ def read_document(path: Path) -> Document:
     builder = _Builder(path)
     data = builder.build(node, ())
     return Document(path, data, builder.lines)
-
-
-def read_validated(path: Path, model: type[Validated]) -> Validated:
-    """Read a YAML file as a pydantic model.
-
-    Raises:
-        UsageError: names the file, the line, the field and the mend.
-    """
-    from llmeval.tasks.native.validation import validate
-
-    content: Validated = validate(read_document(path), model)
-    return content
 
 
 def _read_text(path: Path) -> str:

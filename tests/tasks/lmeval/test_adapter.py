@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import inspect
 import json
 import logging
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmeval.core import TaskGroup, UsageError
+from llmeval.core import Request, Response, TaskGroup, Unscorable, UsageError
+from llmeval.data.fingerprint import fingerprint
 from llmeval.tasks.lmeval.adapter import LmEvalTask, build_index, build_tasks
 from llmeval.tasks.lmeval.index import IndexEntry, tasks_root
 from llmeval.tasks.lmeval.task import SUPPORTED
 from llmeval.tasks.options import TaskOptions, Workbench
-from tests.tasks.lmeval.bench import TASKS, write_bench, write_yaml
+from tests.tasks.lmeval.bench import TASKS, rows, write_bench, write_yaml
 
 Built = tuple[list[LmEvalTask], list[TaskGroup]]
 
@@ -137,6 +139,28 @@ def test_an_absent_train_split_is_told_where_it_matters(
     assert task.describe()["note"] in line
 
 
+def test_an_absent_split_that_shows_no_examples_is_not_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = {**TASKS["own_split"], "fewshot_split": "train"}
+    config |= {"training_split": "training", "validation_split": "validation"}
+    listed = {
+        **config,
+        "fewshot_split": None,
+        "fewshot_config": {"samples": list(rows(4, 3, "listed"))},
+    }
+    ordered = {**config, "fewshot_split": None, "training_split": "train"}
+    with caplog.at_level(logging.WARNING, logger="llmeval"):
+        tasks = [build_one(c, folder, num_fewshot=2) for c in (config, listed, ordered)]
+    assert caplog.messages == []
+    assert ["note" in task.describe() for task in tasks] == [False] * 3
+    assert [[d["split"] for d in task.data()] for task in tasks] == [
+        ["test", "train"],
+        ["test"],
+        ["test", "train"],
+    ]
+
+
 def test_an_absent_evaluated_split_ends_it(folder: Path) -> None:
     config = {**TASKS["own_split"], "test_split": "testing", "fewshot_split": None}
     with pytest.raises(UsageError, match=r"has no split 'testing', it has binary, test, train"):
@@ -158,14 +182,37 @@ def test_a_broken_template_is_one_line(folder: Path) -> None:
         build_one(config, folder)
 
 
-def test_a_row_that_cannot_be_rendered_is_named(folder: Path) -> None:
-    config = {**TASKS["own_split"], "doc_to_target": "{{1 // label}}"}
-    lines = (folder / "test.jsonl").read_text(encoding="utf-8").splitlines()
-    broken = next(i for i, line in enumerate(lines) if json.loads(line)["label"] == 0)
-    assert broken > 0  # lm-eval renders the first row while it builds the task
-    task = build_one(config, folder)
-    with pytest.raises(UsageError, match=f"^own: .*render sample {broken} of .*ZeroDivisionError"):
-        list(task.samples())
+BREAKING = "{% if 'number 3?' in question %}{{ 1 // 0 }}{% endif %}"
+"""Fails for the row 3, before examples are drawn or after, by the field it stands in."""
+
+
+@pytest.mark.parametrize("field", ["gen_prefix", "description", "doc_to_text"])
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_a_row_that_cannot_be_rendered_is_one_unscored_sample(
+    folder: Path, field: str, split: str
+) -> None:
+    config = {**TASKS["own_split"], "fewshot_split": split}
+    # What examples are made of stays whole.
+    config["fewshot_config"] = {"doc_to_text": config["doc_to_text"], "gen_prefix": ""}
+    whole = list(build_one(config, folder, num_fewshot=2).samples())
+    task = build_one(config | {field: BREAKING + config.get(field, "")}, folder, num_fewshot=2)
+    samples = list(task.samples())
+    assert [sample.id for sample in samples] == [sample.id for sample in whole]
+    for i, (sample, other) in enumerate(zip(samples, whole, strict=True)):
+        if i != 3:
+            assert [x.args for x in sample.payload] == [x.args for x in other.payload]
+    with pytest.raises(Unscorable, match=r"^the row cannot be rendered: ZeroDivisionError: "):
+        asyncio.run(task.evaluate(samples[3], never_asked))
+
+
+async def never_asked(requests: Sequence[Request]) -> list[Response]:
+    raise AssertionError(f"{len(requests)} questions about a row that could not be rendered")
+
+
+def test_where_the_first_row_cannot_be_rendered_the_task_is_wrong(folder: Path) -> None:
+    task = build_one({**TASKS["own_split"], "description": "{{ 1 // 0 }}"}, folder)
+    with pytest.raises(UsageError, match=r"^own: .*render the first row of .*ZeroDivisionError"):
+        next(task.samples())
 
 
 def test_a_file_that_defines_nothing(folder: Path) -> None:
@@ -253,6 +300,24 @@ def test_data_of_examples_are_fingerprinted_where_they_are_shown(
     (shown,), _ = build("choice", index, folder, num_fewshot=1)
     assert [d["split"] for d in without.data()] == ["test"]
     assert [d["split"] for d in shown.data()] == ["test", "train"]
+
+
+def test_tasks_of_one_group_with_different_files_have_their_own_fingerprints(
+    tmp_path: Path, folder: Path
+) -> None:
+    for name in ("test", "binary"):
+        files = {"test": str(folder / f"{name}.jsonl")}
+        data = {"dataset_path": "json", "dataset_kwargs": {"data_files": files}}
+        config = {**TASKS["own_split"], **data, "task": f"own_{name}"}
+        write_yaml(tmp_path, config)
+    write_yaml(tmp_path, {"group": "both", "task": ["own_test", "own_binary"]})
+    index = {entry.name: entry for entry in build_index(tmp_path)}
+    tasks, _ = build_tasks("both", index, tmp_path, TaskOptions(), Workbench())
+    for task, name in zip(tasks, ("test", "binary"), strict=True):
+        lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        (found,) = task.data()
+        expected = fingerprint([json.loads(line) for line in lines])
+        assert (found["rows"], found["digest"]) == (expected.rows, expected.digest)
 
 
 def test_every_task_file_of_lm_eval_lies_below_its_root() -> None:

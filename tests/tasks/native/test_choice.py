@@ -34,7 +34,8 @@ def loglikelihoods(values: dict[str, float]) -> Any:
 
 def lm_eval_results(texts: list[str], gold: int, logprobs: list[float]) -> dict[str, float]:
     """What lm-eval's own ConfigurableTask.process_results says."""
-    task = pytest.importorskip("lm_eval.api.task")
+    from lm_eval.api import metrics, task
+
     stub = SimpleNamespace(
         config=SimpleNamespace(process_results=None),
         _metric_fn_list={"acc": None, "acc_norm": None, "brier_score": None},
@@ -46,7 +47,6 @@ def lm_eval_results(texts: list[str], gold: int, logprobs: list[float]) -> dict[
     )
     results = [(value, False) for value in logprobs]
     found: dict[str, Any] = task.ConfigurableTask.process_results(stub, {}, results)
-    metrics = pytest.importorskip("lm_eval.api.metrics")
     gold_and_probabilities = found.pop("brier_score")
     return {**found, "brier_score": metrics.brier_score([gold_and_probabilities])}
 
@@ -67,7 +67,8 @@ def test_acc_acc_norm_and_brier_are_lm_evals(pairs: list[tuple[str, float]], gol
 @settings(deadline=None)  # the first example imports lm-eval
 @given(st.lists(st.tuples(st.booleans(), st.floats(-40, -0.01)), min_size=2, max_size=8))
 def test_mc2_is_lm_evals(pairs: list[tuple[bool, float]]) -> None:
-    utils = pytest.importorskip("lm_eval.tasks.truthfulqa.utils")
+    from lm_eval.tasks.truthfulqa import utils
+
     labels = [int(label) for label, _ in pairs]
     doc = {"mc2_targets": {"labels": labels}}
     expected = utils.process_results_mc2(doc, [(x, False) for _, x in pairs])["acc"]

@@ -78,8 +78,16 @@ def test_several_draws_give_their_mean_and_one_unreadable_makes_the_sample_unsco
     assert results[0][1]["exact_match"].value == 0.75
     said[3] = ""
     results = evaluate(task, lambda request: said[request.repeat])
-    assert results[0][1]["exact_match"].status == "unscored"
-    assert results[0][1]["exact_match"].reason == "1 of 4 draws: the answer is empty"
+    assert results[0][1]["exact_match"].value == 0.5
+    assert results[0][1]["numeric_match"].status == "unscored"
+    assert results[0][1]["numeric_match"].reason == "1 of 4 draws: the answer is empty"
+
+
+def test_a_silent_model_is_wrong_and_not_left_out(tmp_path: Path) -> None:
+    task = load(tmp_path, TASK, ROWS)
+    silent = evaluate(task, lambda request: "2" if request.prompt == "1+1?" else "")
+    scores = [scores["exact_match"] for _, scores in silent]
+    assert [(score.status, score.value) for score in scores] == [("scored", 1.0), ("scored", 0.0)]
 
 
 def test_a_filtered_answer_is_unscored(tmp_path: Path) -> None:

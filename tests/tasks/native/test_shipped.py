@@ -15,6 +15,7 @@ from llmeval.core.protocols import Task
 from llmeval.models.baselines import load_baseline
 from llmeval.pocket import DATA_DIR
 from llmeval.sandbox import Sandbox
+from llmeval.tasks.lmeval.index import load_index
 from llmeval.tasks.native import Suite, load_native, scan
 from llmeval.tasks.options import TaskOptions, Workbench
 from tests.tasks.native.support import Conversation
@@ -59,7 +60,7 @@ def test_suites_name_tasks_that_exist() -> None:
         "pocket_truthfulqa",
         "pocket_humaneval",
     ]
-    index = pytest.importorskip("llmeval.tasks.lmeval.index").load_index()
+    index = load_index()
     for suite in ("pocket", "capability", "quick"):
         for member in load(TASKS / f"{suite}.yaml").members:
             assert member.task in names or member.task in index

@@ -42,7 +42,11 @@ class Judgement:
 
 
 class Judge(Protocol):
-    """Judge an answer; Unscorable where it cannot be read."""
+    """Judge an answer; Unscorable where what is looked for is not in it.
+
+    A scorer that compares the whole text judges an empty one too: leaving it out would give a model
+    that is mostly silent the score of what it did say.
+    """
 
     def __call__(self, answer: Answer, targets: Sequence[str]) -> Judgement: ...
 
@@ -87,7 +91,11 @@ def mean_scorer(name: str, judge: Judge) -> Scorer:
 
 
 def read_text(answer: Answer) -> str:
-    """Return the answer without blanks around it; Unscorable where nothing is left."""
+    """Return the answer without blanks around it, for a scorer that looks for something in it.
+
+    Raises:
+        Unscorable: nothing is left.
+    """
     text = answer.text.strip()
     if not text:
         raise Unscorable(f"the answer is empty{cut_note(answer)}")

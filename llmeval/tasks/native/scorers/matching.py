@@ -15,7 +15,6 @@ from llmeval.tasks.native.scorers.base import (
     Scorer,
     ScorerSpec,
     mean_scorer,
-    read_text,
 )
 
 Difference = Literal["case", "punctuation", "articles", "whitespace"]
@@ -55,7 +54,7 @@ class ExactSpec(ScorerSpec):
         normalise = normaliser(self.ignore)
 
         def judge(answer: Answer, targets: Sequence[str]) -> Judgement:
-            text = read_text(answer)
+            text = answer.text.strip()
             said = normalise(text)
             return Judgement(float(said in map(normalise, targets)), text)
 
@@ -78,7 +77,7 @@ class IncludesSpec(ScorerSpec):
             return re.search(rf"(?<!\w){re.escape(target)}(?!\w)", text) is not None
 
         def judge(answer: Answer, targets: Sequence[str]) -> Judgement:
-            text = normalise(read_text(answer))
+            text = normalise(answer.text.strip())
             found = next((t for t in targets if occurs(normalise(t), text)), None)
             return Judgement(float(found is not None), found)
 

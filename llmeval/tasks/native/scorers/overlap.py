@@ -13,7 +13,6 @@ from llmeval.tasks.native.scorers.base import (
     Scorer,
     ScorerSpec,
     mean_scorer,
-    read_text,
 )
 from llmeval.tasks.native.scorers.matching import normaliser
 
@@ -43,7 +42,7 @@ class F1Spec(ScorerSpec):
 
     def build(self) -> Scorer:
         def judge(answer: Answer, targets: Sequence[str]) -> Judgement:
-            text = read_text(answer)
+            text = answer.text.strip()
             return Judgement(max(token_f1(text, target) for target in targets), text)
 
         return mean_scorer(self.name or "f1", judge)
@@ -65,7 +64,7 @@ class RougeSpec(ScorerSpec):
 
     def build(self) -> Scorer:
         def judge(answer: Answer, targets: Sequence[str]) -> Judgement:
-            text = read_text(answer)
+            text = answer.text.strip()
             rouge = _rouge(self.variant, self.stemmer)
             scores = [rouge.score(target, text)[self.variant] for target in targets]
             return Judgement(max(getattr(score, self.measure) for score in scores), text)

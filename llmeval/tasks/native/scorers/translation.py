@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from llmeval.core import Metric
 from llmeval.stats import Estimate, bootstrap_bleu, bootstrap_chrf, bootstrap_ter
-from llmeval.tasks.native.scorers.base import Answer, Judgement, Scorer, ScorerSpec, read_text
+from llmeval.tasks.native.scorers.base import Answer, Judgement, Scorer, ScorerSpec
 
 Clusters = Sequence[str] | None
 Corpus = Callable[[Sequence[str], Sequence[Sequence[str]], Clusters], Estimate]
@@ -49,7 +49,7 @@ class CorpusSpec(ScorerSpec):
             return corpus(answers, [item[1] for item in items], clusters)
 
         def judge(answer: Answer, targets: Sequence[str]) -> Judgement:
-            text = read_text(answer)
+            text = answer.text.strip()
             return Judgement(None, text, [text, list(targets)])
 
         name = self.name or self.type
