@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         raise InvalidResult(
             "the result is invalid: too many samples errored, or nothing was measured",
             where=str(run.path),
-            mend="see `not_scored` in summary.json; the same command asks only those again",
+            mend="see `not_scored` in summary.json; the same command asks errored samples again",
         )
     return 0
 

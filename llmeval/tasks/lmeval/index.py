@@ -18,7 +18,7 @@ from pathlib import Path
 
 import orjson
 
-from llmeval.core import UsageError
+from llmeval.core import UsageError, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ def load_index() -> Mapping[str, IndexEntry]:
     version = importlib.metadata.version("lm_eval")
     root = tasks_root()
     stamp = {"format": _FORMAT, "version": version, "root": str(root)}
-    path = cache_dir() / f"lm-eval-{version}-index.json"
+    # Each installation has its own: two environments would else rewrite one file in turn.
+    path = cache_dir() / f"lm-eval-{version}-{fingerprint(str(root), size=4)}.json"
     entries = _read(path, stamp)
     if entries is None:
         from llmeval.tasks.lmeval.adapter import build_index

@@ -9,6 +9,7 @@ import json
 import logging
 import random
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmeval.core import Request, Response, TaskGroup, Unscorable, UsageError
+from llmeval.core import Generation, Metric, Request, Response, TaskGroup, Unscorable, UsageError
 from llmeval.data.fingerprint import fingerprint
 from llmeval.tasks.lmeval.adapter import LmEvalTask, build_index, build_tasks
 from llmeval.tasks.lmeval.index import IndexEntry, tasks_root
@@ -229,6 +230,34 @@ def test_a_missing_package_is_named(folder: Path) -> None:
     config = {**TASKS["own_split"], "process_results": "!function imports.process_results"}
     with pytest.raises(UsageError, match=r"needs a package .* 'no_such_package' \(install it"):
         build_one(config, folder)
+
+
+def test_metrics_are_declared_on_the_thread_that_reads_them(folder: Path) -> None:
+    (folder / "own").mkdir(exist_ok=True)
+    (folder / "own" / "late.py").write_text(
+        "import threading\n\n"
+        "def process_results(doc, results):\n"
+        "    return {'acc': 1.0, 'apart': threading.current_thread() != threading.main_thread()}\n"
+    )
+    config = {**TASKS["answers"], "unsafe_code": True, "repeats": 1, "filter_list": None}
+    config["process_results"] = "!function late.process_results"
+    config["metric_list"] = TASKS["truth"]["metric_list"]
+    task = build_one(config, folder)
+    declared_in: list[threading.Thread] = []
+
+    class Noted(dict[str, Metric]):
+        def __setitem__(self, key: str, metric: Metric) -> None:
+            declared_in.append(threading.current_thread())
+            super().__setitem__(key, metric)
+
+    task.metrics = Noted(task.metrics)
+
+    async def ask(requests: Sequence[Request]) -> list[Response]:
+        return [Generation("an answer") for _ in requests]
+
+    scores = asyncio.run(task.evaluate(next(task.samples()), ask))
+    assert {score.metric: score.value for score in scores} == {"acc": 1.0, "apart": 1.0}
+    assert declared_in == [threading.main_thread()]
 
 
 # -- groups ----------------------------------------------------------------------------------------
