@@ -89,7 +89,20 @@ def native_headers(workspace: Path) -> dict[str, Header]:
     """Return the native tasks and suites by name; the workspace's hide built-in ones."""
     headers: dict[str, Header] = {}
     for _, folder in reversed(task_folders(workspace)):
-        headers.update({header.name: header for header in scan(folder)})
+        headers.update(_headers_of(folder))
+    return headers
+
+
+def _headers_of(folder: Path) -> dict[str, Header]:
+    headers: dict[str, Header] = {}
+    for header in scan(folder):
+        if (twin := headers.get(header.name)) is not None:
+            raise UsageError(
+                f"the task {header.name!r} stands in {twin.path.name} too",
+                where=str(header.path),
+                mend="give one of them another name",
+            )
+        headers[header.name] = header
     return headers
 
 

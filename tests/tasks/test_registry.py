@@ -255,3 +255,11 @@ def test_task_objects_of_one_name_must_be_alike() -> None:
     assert len(selection.tasks) == 1
     with pytest.raises(UsageError, match="asked for twice"):
         selection.add([FakeTask("fake", 6)], [])
+
+
+def test_two_files_of_one_name_are_refused_with_both(tmp_path: Path) -> None:
+    folder = tmp_path / "work" / "tasks"
+    write_suite(folder, "twin", "  - a\n")
+    (folder / "other.yaml").write_text((folder / "twin.yaml").read_text())
+    with pytest.raises(UsageError, match=r"twin.yaml: the task 'twin' stands in other.yaml too"):
+        load(tmp_path, ["twin"])
