@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.metadata
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +29,10 @@ from llmeval.core import (
     UsageError,
 )
 from llmeval.models.hf.batching import Cutter, MemoryGuard
+from llmeval.models.hf.identity import digest_folder
+from llmeval.models.hf.model import warn_once
 from tests.models.asking import ask
+from tests.models.conftest import save_llama, train_tokenizer
 
 HOSTILE = ["", " ", "\n\n", "\x00", "\ud800", "a\udfffb", "🦊", "e\u0301", "\u202e", "x" * 5000]
 
@@ -80,6 +86,13 @@ def test_lone_surrogates_are_replaced_and_said(
     )
     assert first == second
     assert [text for text in warned if "surrogates" in text]
+
+
+def test_a_warning_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    warn_once.cache_clear()
+    for _ in range(2):
+        warn_once("something was left out")
+    assert caplog.messages == ["something was left out"]
 
 
 def test_an_empty_continuation_is_certain(llama: Any, gpt2: Any) -> None:
@@ -152,8 +165,6 @@ def test_a_prefix_token_mends_the_missing_bos(bare_dir: Path, load: Any) -> None
 def test_a_tokenizer_larger_than_the_model_fails_by_question(
     tmp_path: Path, gpt2_dir: Path, load: Any
 ) -> None:
-    from tests.models.conftest import save_llama, train_tokenizer
-
     tokenizer = train_tokenizer({"bos_token": "<s>"})
     model = load(save_llama(tmp_path / "small", tokenizer, vocabulary=270))
     good, bad = ask(model, [LoglikelihoodRequest("\x01", "\x02"), RollingRequest("into the woods")])
@@ -275,6 +286,18 @@ def test_the_fingerprint_follows_what_can_change_an_answer(
     assert len({m.fingerprint for m in (llama, *changed)}) == 7
 
 
+@pytest.mark.parametrize("package", ["transformers", "tokenizers"])
+def test_the_fingerprint_follows_code_and_libraries(
+    llama_dir: Path, llama: Any, load: Any, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    assert load(llama_dir, trust_remote_code=True).fingerprint != llama.fingerprint
+    version = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "9.9" if name == package else version(name)
+    )
+    assert load(llama_dir).fingerprint != llama.fingerprint
+
+
 def test_changed_weights_are_seen_through_the_digest_cache(
     llama_dir: Path, private_cache: Path, load: Any, tmp_path: Path
 ) -> None:
@@ -289,6 +312,38 @@ def test_changed_weights_are_seen_through_the_digest_cache(
     assert load(copy).fingerprint != first
     (private_cache / "llmeval" / "digests.json").write_text("{damaged")
     assert load(copy).fingerprint != first
+
+
+def test_bytes_changed_behind_an_old_time_are_seen(private_cache: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"one")
+    first, stat = digest_folder(tmp_path), path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert digest_folder(tmp_path) != first
+
+
+def test_a_full_disk_leaves_no_draft_behind(
+    private_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+
+    def fail(self: Path, *_: Any, **__: Any) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    assert set(digest_folder(tmp_path)) == {"config.json"}
+    assert list((private_cache / "llmeval").iterdir()) == []
+
+
+def test_padding_that_the_model_does_not_know_is_passed_over(tmp_path: Path, load: Any) -> None:
+    tokenizer = train_tokenizer({"bos_token": "<s>", "unk_token": "<unk>"})
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    assert tokenizer.pad_token_id == 400
+    model = load(save_llama(tmp_path / "padded", tokenizer))
+    answers = ask(model, [GenerateRequest(p, Sampling(max_tokens=3)) for p in ("fox", "x" * 30)])
+    assert all(isinstance(answer, Generation) for answer in answers)
 
 
 requests_strategy = st.lists(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llmeval.core import (
@@ -112,6 +114,40 @@ def test_greedy_texts_equal_lm_evals(both: tuple[Any, Any], until: list[str]) ->
     assert texts == expected
 
 
+@pytest.mark.parametrize("setting", [{"repetition_penalty": 1.3}, {"no_repeat_ngram_size": 1}])
+def test_settings_that_look_back_act_as_in_lm_evals_batches(
+    llama_dir: Path, load: Any, tmp_path: Path, setting: dict[str, float]
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(llama_dir, tmp_path / "looking-back")
+    generation = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps(generation | setting))
+    # After the short prompt its own last token is made the likeliest, and the padding the next.
+    theirs = load_lm_eval(folder)
+    tokens = theirs.tok_encode("fox")
+    logits = theirs.model(torch.tensor([tokens])).logits[0, -1]
+    weights = load_file(folder / "model.safetensors")
+    head = weights["lm_head.weight"]
+    best = head[logits.argmax()].clone()
+    head[tokens[-1]], head[theirs.tokenizer.pad_token_id] = best * 1.1, best * 1.05
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    theirs, ours = load_lm_eval(folder), load(folder)
+
+    prompts = ["fox", " ".join(CORPUS)[:80]]
+    requests = [GenerateRequest(prompt, Sampling(max_tokens=12)) for prompt in prompts]
+    texts = [answer.text for answer in ask(ours, requests)]
+    arguments = [(prompt, {"until": [], "max_gen_toks": 12}) for prompt in prompts]
+    expected = theirs.generate_until(instances("generate_until", arguments), disable_tqdm=True)
+    assert texts == expected
+    if "no_repeat_ngram_size" in setting:
+        ours._generator._config.pad_token_id = 0
+        assert texts != [answer.text for answer in ask(ours, requests)], "padding should matter"
+    ours._generator._config.update(repetition_penalty=1.0, no_repeat_ngram_size=0)
+    assert texts != [answer.text for answer in ask(ours, requests)], "the setting should matter"
+
+
 @pytest.mark.parametrize("add_bos", [True, False])
 def test_the_bos_setting_acts_as_in_lm_eval(llama_dir: Path, load: Any, add_bos: bool) -> None:
     theirs = load_lm_eval(llama_dir, add_bos_token=add_bos)
@@ -163,6 +199,9 @@ texts = st.lists(words, min_size=1, max_size=6).map("".join) | st.text(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(context=texts, continuation=texts)
+@example(context="fox", continuation="\x01" * 70)
+@example(context=" ", continuation="fox")
+@example(context="i", continuation="nto the ")
 def test_the_encoding_rule_is_lm_evals(
     both: tuple[Any, Any], context: str, continuation: str
 ) -> None:
@@ -171,13 +210,16 @@ def test_the_encoding_rule_is_lm_evals(
     [encoded] = ours._rules.encode_pairs([LoglikelihoodRequest(context, continuation)])
     if len(after) > theirs.max_length:
         assert isinstance(encoded, Failure)
-    elif before and after:
+    elif not before:  # blanks alone, and lm-eval stops with an AssertionError
+        [span] = encoded.spans
+        assert (span.inputs, span.targets) == ((ours._rules.prefix_id, *after[:-1]), tuple(after))
+    elif after:
         [span] = encoded.spans
         assert span.targets == tuple(after)
         assert span.inputs == tuple((before + after)[-(theirs.max_length + 1) : -1])
         assert encoded.boundary is None
-    elif before:  # no continuation is left, and lm-eval stops with an AssertionError
-        assert encoded.boundary == ("separate" if continuation.strip() or continuation else None)
+    else:  # no continuation is left, and lm-eval stops with an AssertionError
+        assert encoded.boundary == "separate"
 
 
 @settings(

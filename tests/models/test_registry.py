@@ -141,6 +141,11 @@ def test_a_folder_without_a_checkpoint_is_said(tmp_path: Path) -> None:
     expect_fault(tmp_path / "adapter_config.json", "is a file")
 
 
+def test_an_adapter_beside_a_configuration_is_refused(copy: Path) -> None:
+    (copy / "adapter_config.json").write_text("{}")
+    expect_fault(copy, "holds an adapter, no whole model.*merge it")
+
+
 def test_an_encoder_decoder_is_refused(copy: Path) -> None:
     (copy / "config.json").write_text('{"model_type": "t5", "is_encoder_decoder": true}')
     expect_fault(copy, "t5 is an encoder-decoder")

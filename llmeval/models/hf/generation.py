@@ -268,7 +268,7 @@ def _greedy_config(config: Any, pad_id: int) -> Any:
     config.num_beams = 1
     config.temperature = config.top_p = config.top_k = None
     config.max_length = None
-    # Masked, but a repetition penalty reads it: lm-eval's choice.
+    # Masked, but settings that look back at tokens (no_repeat_ngram_size) read it all the same.
     config.pad_token_id = pad_id
     config.return_dict_in_generate = False
     return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -33,7 +34,7 @@ def _list_files(folder: Path) -> Iterator[Path]:
 
 
 class DigestStore:
-    """File digests kept in the user's cache folder by path, size and time of change.
+    """File digests kept in the user's cache folder by path, size, times of change and inode.
 
     A store that cannot be read or written costs time, no more.
     """
@@ -46,11 +47,9 @@ class DigestStore:
 
     def digest(self, path: Path) -> str:
         """Return the BLAKE2b digest of a file's bytes, read only if it changed."""
-        stat = path.stat()
-        key, stamp = (
-            str(path.resolve()),
-            [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino],
-        )
+        stat, key = path.stat(), str(path.resolve())
+        # Size and mtime can be kept by who changes the bytes; the kernel's own stamps cannot.
+        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         known = self._known.get(key)
         if isinstance(known, list) and known[:-1] == stamp:
             return str(known[-1])
@@ -63,15 +62,13 @@ class DigestStore:
         """Write the store in one step, so that a run beside this one reads the old or the new."""
         if not self._changed:
             return
-        try:
+        with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self._path.parent, prefix="digests.", delete=False, encoding="utf-8"
-            ) as file:
-                json.dump(self._known, file)
-            Path(file.name).replace(self._path)
-        except OSError:
-            return
+            # A folder, because it goes with all that is in it, even where the disk is full.
+            with tempfile.TemporaryDirectory(dir=self._path.parent, prefix="digests.") as folder:
+                draft = Path(folder) / self._path.name
+                draft.write_text(json.dumps(self._known), encoding="utf-8")
+                draft.replace(self._path)
 
     def _load(self) -> dict[str, Any]:
         try:

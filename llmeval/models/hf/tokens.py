@@ -66,8 +66,9 @@ class TokenRules:
         self.add_bos_token = add_bos_token
         candidates = (prefix_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
         self.prefix_id: int | None = next((id for id in candidates if id is not None), None)
+        # lm-eval's order; a padding token that the embedding lacks could not be looked up.
         fillers = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.eos_token_id, 0)
-        self.pad_id: int = next(id for id in fillers if id is not None)
+        self.pad_id: int = next(id for id in fillers if id is not None and id < vocabulary)
         self._prefix_text = "" if self.prefix_id is None else tokenizer.decode([self.prefix_id])
         self._bos_text: str = tokenizer.bos_token or ""
 
