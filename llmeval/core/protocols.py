@@ -60,10 +60,17 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A batch's responses in the order asked, and the tokens that the model computed for them."""
+    """A batch's responses in the order asked, and what they took.
+
+    Args:
+        computed_tokens: positions that the model computed, padding and recomputation included.
+        distinct_tokens: of the batch's tokens, those that no other question of the plan has in
+            common with it: what had to be computed at least. 0 where a backend does not know.
+    """
 
     responses: Sequence[Response]
     computed_tokens: int = 0
+    distinct_tokens: int = 0
 
 
 @runtime_checkable
@@ -85,8 +92,21 @@ class Model(Protocol):
         """Of ``loglikelihood``, ``generate``, ``chat``, ``top_logprobs``."""
         ...
 
+    @property
+    def concurrency(self) -> int:
+        """How many :meth:`answer` may run at once, each in a thread of its own; 1 or more."""
+        ...
+
     def describe(self) -> dict[str, Any]:
-        """What stands in the manifest: resolved settings, fallbacks taken, counts to report."""
+        """What stands in the manifest and identifies a run: resolved settings, fallbacks taken."""
+        ...
+
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Warm up for questions that a later :meth:`plan` will hold, e.g. tokenize them.
+
+        Called in a thread of its own, one call at a time, while :meth:`plan` and :meth:`answer`
+        work on other questions. Changes no answer; a question may come twice, or never be planned.
+        """
         ...
 
     def plan(self, requests: Sequence[Request]) -> list[list[int]]:
@@ -98,6 +118,10 @@ class Model(Protocol):
 
     def answer(self, requests: Sequence[Request]) -> Answers:
         """Answer one batch of :meth:`plan`."""
+        ...
+
+    def report(self) -> dict[str, Any]:
+        """Figures of the run as JSON data, asked for once at its end (tokens/s, ...)."""
         ...
 
     def apply_chat_template(

@@ -6,11 +6,13 @@ import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from llmeval.core.errors import UsageError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+SCORERS = ("auto", "packed", "plain")
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")  # accelerate's
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -26,11 +28,21 @@ class ModelSettings:
         trust_remote_code: run the code that comes with a checkpoint.
         max_length: context length in tokens; None reads it from the checkpoint.
         batch_size: rows of one forward pass; None cuts batches by a token budget.
+        scorer: ``packed`` computes every shared prefix once, ``plain`` row by row in batches;
+            ``auto`` packs where the model's answers stay the same.
+        pack_size: new tokens of one packed pass; None chooses by the machine.
+        workers: processes that answer at once, each with the model on a device of its own (on the
+            CPU with a share of the threads); ``auto`` is one a CUDA device.
+        device_map: how accelerate places a model larger than one device (``auto``).
+        peft: id or folder of an adapter, applied without merging it into the weights.
+        load_in_4bit: quantise the weights with bitsandbytes while loading.
+        load_in_8bit: likewise, to 8 bits.
         add_bos_token: begin every text with BOS or not; None leaves it to the tokenizer.
         max_gen_toks: new tokens of a request that names no limit.
         prefix_token_id: stands for an empty context; None is BOS, else EOS.
         chat_template: name of one of the tokenizer's templates, or a file with one.
-        threads: CPU threads of torch; None leaves torch's choice.
+        threads: CPU threads of torch in each worker; None leaves torch's choice, or with several
+            workers on the CPU the cores divided among them.
         seed: seeds ``baseline:random``; models sample by the seed of each request.
 
     Raises:
@@ -44,6 +56,13 @@ class ModelSettings:
     trust_remote_code: bool = False
     max_length: int | None = None
     batch_size: int | None = None
+    scorer: str = "auto"
+    pack_size: int | None = None
+    workers: int | Literal["auto"] = 1
+    device_map: str | None = None
+    peft: str | None = None
+    load_in_4bit: bool = False
+    load_in_8bit: bool = False
     add_bos_token: bool | None = None
     max_gen_toks: int = 256
     prefix_token_id: int | None = None
@@ -52,22 +71,40 @@ class ModelSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise UsageError(
-                f"unknown dtype {self.dtype!r}", where="dtype", mend=f"one of {', '.join(DTYPES)}"
-            )
+        _check_choice("dtype", self.dtype, DTYPES)
+        _check_choice("scorer", self.scorer, SCORERS)
+        if self.device_map is not None:
+            _check_choice("device_map", self.device_map, DEVICE_MAPS)
         if not _DEVICE.fullmatch(self.device):
             raise UsageError(
                 f"unknown device {self.device!r}",
                 where="device",
                 mend="one of auto, cpu, cuda, cuda:N, mps",
             )
-        for name in ("max_length", "batch_size", "max_gen_toks", "threads"):
+        for name in ("max_length", "batch_size", "max_gen_toks", "threads", "pack_size", "workers"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value not in (None, "auto") and value < 1:
                 raise UsageError(f"{value} is not a positive number", where=name)
         if self.prefix_token_id is not None and self.prefix_token_id < 0:
             raise UsageError(f"{self.prefix_token_id} is no token id", where="prefix_token_id")
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        """Raise UsageError for settings that exclude one another."""
+        several = self.workers != 1
+        for first, second, clash in (
+            ("workers", "device_map", several and self.device_map),
+            ("workers", "device", several and re.fullmatch(r"cuda:\d+|mps", self.device)),
+            ("device_map", "device", self.device_map and self.device != "auto"),
+            ("load_in_4bit", "load_in_8bit", self.load_in_4bit and self.load_in_8bit),
+        ):
+            if clash:
+                raise UsageError(
+                    f"{first}={getattr(self, first)} and {second}={getattr(self, second)} "
+                    "exclude one another",
+                    where=first,
+                    mend="leave one of them out",
+                )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> ModelSettings:
@@ -81,6 +118,11 @@ class ModelSettings:
             if name not in known:
                 raise _unknown_setting(name, known)
         return cls(**{name: _CONVERTERS[name](name, value) for name, value in values.items()})
+
+
+def _check_choice(name: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise UsageError(f"unknown {name} {value!r}", where=name, mend=f"one of {', '.join(known)}")
 
 
 def _unknown_setting(name: str, known: Collection[str]) -> UsageError:
@@ -116,8 +158,12 @@ def _truth(name: str, value: Any) -> bool:
 
 
 def _batch_size(name: str, value: Any) -> int | None:
-    """``auto`` and lm-eval's ``auto:N`` leave the size to the token budget."""
+    """``auto`` and lm-eval's ``auto:N`` leave the size to us."""
     return None if str(value).startswith("auto") else _number(name, value)
+
+
+def _workers(name: str, value: Any) -> int | str:
+    return "auto" if value == "auto" else _number(name, value)
 
 
 def _optional(convert: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
@@ -132,6 +178,13 @@ _CONVERTERS: dict[str, Callable[[str, Any], Any]] = {
     "trust_remote_code": _truth,
     "max_length": _optional(_number),
     "batch_size": _optional(_batch_size),
+    "scorer": _text,
+    "pack_size": _optional(_batch_size),
+    "workers": _workers,
+    "device_map": _optional(_text),
+    "peft": _optional(_text),
+    "load_in_4bit": _truth,
+    "load_in_8bit": _truth,
     "add_bos_token": _optional(_truth),
     "max_gen_toks": _number,
     "prefix_token_id": _optional(_number),
@@ -158,12 +211,11 @@ _NEUTRAL: dict[str, tuple[str, ...]] = {
     "use_fast_tokenizer": ("true",),
     "logits_cache": ("true", "false"),
     "truncation": ("false",),
-    "parallelize": ("false",),
 }
 _ABSENT = (
     "autogptq", "chat_template_args", "delta", "enable_thinking", "gguf_file", "gptqmodel",
-    "load_in_4bit", "load_in_8bit", "max_batch_size", "max_memory_per_gpu",
-    "mixed_precision_dtype", "offload_folder", "peft", "subfolder", "think_end_token", "tp_plan",
+    "max_batch_size", "max_memory_per_gpu", "mixed_precision_dtype", "offload_folder",
+    "subfolder", "think_end_token", "tp_plan",
 )  # fmt: skip
 
 
@@ -205,6 +257,9 @@ def from_model_args(args: str, model: str = "hf", **more: Any) -> tuple[str, Mod
         else:
             kept[name] = value
     kept.update((name, value) for name, value in more.items() if value is not None)
+    if _truth("parallelize", kept.pop("parallelize", False)):
+        kept.setdefault("device_map", "auto")
+        kept.pop("device", None)  # lm-eval too leaves the placing to accelerate then
     return f"{_LM_EVAL_MODELS[model]}:{target}", ModelSettings.from_mapping(kept)
 
 

@@ -213,9 +213,9 @@ def test_draws_follow_the_models_distribution(llama: Any) -> None:
     sampling = Sampling(max_tokens=1, temperature=0.7, top_k=3)
     count = 600
     answers = ask(llama, list(GenerateRequest("Once upon", sampling).draws(count)))
-    ids = llama._rules.encode_prompts(["Once upon"])
+    [ids] = llama._rules.encode_prompts(["Once upon"])
     with torch.inference_mode():
-        logits = llama._checkpoint.model(torch.tensor(ids)).logits[0, -1].double()
+        logits = llama._checkpoint.model(torch.from_numpy(ids).long()[None]).logits[0, -1].double()
     best = (logits / 0.7).topk(3)
     for token, chance in zip(best.indices.tolist(), best.values.softmax(0).tolist(), strict=True):
         text = llama._rules.decode([token])
@@ -365,7 +365,6 @@ requests_strategy = st.lists(
 def test_a_plan_is_a_partition_and_always_the_same(llama: Any, requests: list[Request]) -> None:
     plan = llama.plan(requests)
     assert sorted(i for batch in plan for i in batch) == list(range(len(requests)))
-    assert all(len({requests[i].kind for i in batch}) == 1 for batch in plan[1:])
     llama.plan([])
     assert llama.plan(requests) == plan
 

@@ -142,9 +142,9 @@ def test_settings_that_look_back_act_as_in_lm_evals_batches(
     expected = theirs.generate_until(instances("generate_until", arguments), disable_tqdm=True)
     assert texts == expected
     if "no_repeat_ngram_size" in setting:
-        ours._generator._config.pad_token_id = 0
+        ours._computer.generator._config.pad_token_id = 0
         assert texts != [answer.text for answer in ask(ours, requests)], "padding should matter"
-    ours._generator._config.update(repetition_penalty=1.0, no_repeat_ngram_size=0)
+    ours._computer.generator._config.update(repetition_penalty=1.0, no_repeat_ngram_size=0)
     assert texts != [answer.text for answer in ask(ours, requests)], "the setting should matter"
 
 
@@ -212,11 +212,12 @@ def test_the_encoding_rule_is_lm_evals(
         assert isinstance(encoded, Failure)
     elif not before:  # blanks alone, and lm-eval stops with an AssertionError
         [span] = encoded.spans
-        assert (span.inputs, span.targets) == ((ours._rules.prefix_id, *after[:-1]), tuple(after))
+        assert span.inputs.tolist() == [ours._rules.prefix_id, *after[:-1]]
+        assert span.targets.tolist() == list(after)
     elif after:
         [span] = encoded.spans
-        assert span.targets == tuple(after)
-        assert span.inputs == tuple((before + after)[-(theirs.max_length + 1) : -1])
+        assert span.targets.tolist() == list(after)
+        assert span.inputs.tolist() == (before + after)[-(theirs.max_length + 1) : -1]
         assert encoded.boundary is None
     else:  # no continuation is left, and lm-eval stops with an AssertionError
         assert encoded.boundary == "separate"
@@ -233,7 +234,8 @@ def test_rolling_windows_are_lm_evals(length: int, size: int) -> None:
 
     tokens = list(range(100, 100 + size))
     expected = [
-        (tuple(inputs), tuple(targets))
+        (list(inputs), list(targets))
         for inputs, targets in get_rolling_token_windows(tokens, 7, length, 1)
     ]
-    assert [(s.inputs, s.targets) for s in cut_windows(tokens, 7, length)] == expected
+    windows = cut_windows(tokens, 7, length)
+    assert [(s.inputs.tolist(), s.targets.tolist()) for s in windows] == expected

@@ -143,7 +143,7 @@ def test_a_folder_without_a_checkpoint_is_said(tmp_path: Path) -> None:
 
 def test_an_adapter_beside_a_configuration_is_refused(copy: Path) -> None:
     (copy / "adapter_config.json").write_text("{}")
-    expect_fault(copy, "holds an adapter, no whole model.*merge it")
+    expect_fault(copy, "holds an adapter, no whole model.*peft=DIR")
 
 
 def test_an_encoder_decoder_is_refused(copy: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,15 @@ from llmeval.models import ModelSettings, from_model_args
         ({"trust_remote_code": "maybe"}, "maybe"),
         ({"dype": "float32"}, "did you mean dtype"),
         ({"revision": 3}, "revision"),
+        ({"scorer": "fast"}, "one of auto, packed, plain"),
+        ({"pack_size": 0}, "pack_size"),
+        ({"workers": 0}, "workers"),
+        ({"workers": "all"}, "all"),
+        ({"workers": 2, "device_map": "auto"}, "workers=2 and device_map=auto exclude"),
+        ({"workers": "auto", "device": "cuda:1"}, "workers=auto and device=cuda:1 exclude"),
+        ({"device_map": "auto", "device": "cpu"}, "device_map=auto and device=cpu exclude"),
+        ({"device_map": "cuda:0"}, "one of auto, balanced"),
+        ({"load_in_4bit": True, "load_in_8bit": True}, "exclude"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_line(values: dict[str, Any], part: str) -> None:
@@ -34,6 +45,29 @@ def test_a_wrong_setting_is_one_clear_line(values: dict[str, Any], part: str) ->
 def test_text_from_a_command_line_is_converted() -> None:
     values = {"max_length": "128", "add_bos_token": "False", "batch_size": "auto:4", "revision": ""}
     assert ModelSettings.from_mapping(values) == ModelSettings(max_length=128, add_bos_token=False)
+
+
+def test_every_setting_has_a_converter_and_a_line_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    for setting in fields(ModelSettings):
+        assert ModelSettings.from_mapping({setting.name: setting.default}) == ModelSettings()
+        assert f"`{setting.name}`" in page, setting.name
+
+
+def test_settings_of_several_devices_are_converted() -> None:
+    values = {"workers": "auto", "pack_size": "auto", "device_map": "", "load_in_4bit": "true"}
+    assert ModelSettings.from_mapping(values) == ModelSettings(workers="auto", load_in_4bit=True)
+    assert ModelSettings.from_mapping({"workers": "2"}).workers == 2
+
+
+def test_lm_evals_parallelize_is_a_device_map() -> None:
+    args = "pretrained=x,peft=y,load_in_8bit=True,parallelize="
+    assert from_model_args(args + "True", device="cuda:0")[1] == ModelSettings(
+        peft="y", load_in_8bit=True, device_map="auto"
+    )
+    assert from_model_args(args + "False", device="cpu")[1] == ModelSettings(
+        peft="y", load_in_8bit=True, device="cpu"
+    )
 
 
 def test_lm_evals_arguments_are_understood() -> None:
@@ -54,8 +88,9 @@ def test_lm_evals_arguments_are_understood() -> None:
     [
         ("dtype=float32", "hf", "pretrained=ID_OR_DIR"),
         ("pretrained=x,dtypo=float32", "hf", "did you mean dtype"),
-        ("pretrained=x,peft=y", "hf", "peft is not supported"),
-        ("pretrained=x,parallelize=True", "hf", "parallelize=True is not supported"),
+        ("pretrained=x,delta=y", "hf", "delta is not supported"),
+        ("pretrained=x,parallelize=2", "hf", "2.*neither true nor false"),
+        ("pretrained=x,backend=seq2seq", "hf", "backend=seq2seq is not supported"),
         ("pretrained=x,float32", "hf", "no name=value"),
         ("pretrained=x", "nemo_lm", "nemo_lm"),
     ],

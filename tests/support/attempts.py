@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llmeval.core import InformedModel, Model, Score, Task
 from llmeval.engine import Evaluated, Journal, Usage, evaluate
+from llmeval.engine.journal import TokenCounts
 
 
 @dataclass
@@ -18,7 +19,7 @@ class Attempt:
 
     results: list[Evaluated] = field(default_factory=list)
     usage: Usage | None = None
-    computed_tokens: int = 0
+    tokens: TokenCounts | None = None
 
     def scores(self) -> list[tuple[str, str, Score]]:
         return [(r.task.name, r.sample.id, s) for r in self.results for s in r.scores]
@@ -44,7 +45,7 @@ def attempt(
         made.usage = evaluate(
             tasks, model, journal=journal, run=run, sink=made.results.extend, window=window
         )
-        made.computed_tokens = journal.computed_tokens(run)
+        made.tokens = journal.tokens(run)
         journal.finish(run)
     return made
 

@@ -52,6 +52,7 @@ class FakeModel:
         delay: seconds for each batch.
         batch: questions in a batch; equal lengths stay in the order given, so order matters.
         before: called with each batch before it is answered; may raise.
+        concurrency: batches that may be answered at once.
     """
 
     capabilities = frozenset({"loglikelihood", "generate", "chat"})
@@ -64,8 +65,10 @@ class FakeModel:
         delay: float = 0.0,
         batch: int = 8,
         before: Callable[[Sequence[Request]], object] | None = None,
+        concurrency: int = 1,
     ) -> None:
         self.name = name
+        self.concurrency = concurrency
         self.fingerprint = f"fingerprint of {name}"
         self.asked: list[Request] = []
         self.batches: list[tuple[Request, ...]] = []
@@ -78,6 +81,12 @@ class FakeModel:
     def describe(self) -> dict[str, Any]:
         return {"batch": self._batch}
 
+    def prepare(self, requests: Sequence[Request]) -> None:
+        pass
+
+    def report(self) -> dict[str, Any]:
+        return {}
+
     def plan(self, requests: Sequence[Request]) -> list[list[int]]:
         order = sorted(range(len(requests)), key=lambda i: -len(str(requests[i].prompt)))
         return [order[i : i + self._batch] for i in range(0, len(order), self._batch)]
@@ -88,7 +97,11 @@ class FakeModel:
         self._note(requests)
         time.sleep(self._delay)
         company = number(*(canonical_json(r.canonical()) for r in requests))
-        return Answers([self.reply(r, company) for r in requests], computed_tokens=len(requests))
+        return Answers(
+            [self.reply(r, company) for r in requests],
+            computed_tokens=3 * len(requests),
+            distinct_tokens=2 * len(requests),
+        )
 
     def _note(self, requests: Sequence[Request]) -> None:
         self.asked += requests

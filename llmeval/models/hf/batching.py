@@ -54,10 +54,14 @@ class Cutter:
 
 
 class MemoryGuard:
-    """Runs rows in forward passes that fit the memory; remembers how many fitted."""
+    """Runs rows in forward passes that fit the memory; remembers how many fitted.
 
-    def __init__(self) -> None:
-        self.limit: int | None = None
+    Args:
+        limit: most rows of a pass to begin with; None for no limit.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
 
     def run(
         self, rows: Sequence[Row], compute: Callable[[Sequence[Row]], Sequence[Result]]
@@ -78,6 +82,28 @@ class MemoryGuard:
             else:
                 self.limit = size // 2
         return results
+
+    def run_whole(
+        self, compute: Callable[[int], Result], on_failure: Callable[[], object]
+    ) -> Result | Failure:
+        """Compute something in passes of at most ``limit``; begin anew with half where that fails.
+
+        Args:
+            compute: called with the limit, which must have been given.
+            on_failure: lets go of what holds memory.
+        """
+        assert self.limit is not None
+        while True:
+            try:
+                return compute(self.limit)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+            on_failure()
+            _free_memory()
+            if self.limit == 1:
+                return Failure("out of memory for a single token")
+            self.limit //= 2
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,63 +1,130 @@
-"""Completions: greedy or sampled, in left-padded batches, each row stopping on its own."""
+"""Completions: prompts are cut to leave room, and made in slots or, where that fails, plainly."""
 
 from __future__ import annotations
 
 import copy
-import random
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from transformers import (
-    LogitsProcessorList,
-    StoppingCriteriaList,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+import numpy as np
+from transformers import GenerationConfig, GenerationMixin
 
-from llmeval.core.hashes import fingerprint
 from llmeval.core.requests import GenerateRequest, Sampling
-from llmeval.core.responses import Failure, Generation
-from llmeval.models.hf.batching import Cutter, MemoryGuard
+from llmeval.core.responses import Failure
+from llmeval.models.hf.batching import Cutter
+from llmeval.models.hf.completions import Completions, Endings, GenerationUnit, PromptRow
+from llmeval.models.hf.packability import Unpackable
+from llmeval.models.hf.plain_generation import PlainGenerator
+from llmeval.models.hf.runner import PackRunner
+from llmeval.models.hf.slot_generation import SlotGenerator, choose_slots, find_decoding_fault
 from llmeval.models.hf.tokens import TokenRules
+from llmeval.models.packing import IntArray
 
-GENERATION_VERSION = 1
+GENERATION_VERSION = 2  # in the model's fingerprint: raise it where texts may change
 
-_LOOKBACK = 4  # more than a stop string's bytes: decoders may drop a blank at the beginning
-
-
-@dataclass(frozen=True, slots=True)
-class PromptRow:
-    """One completion to make: the prompt's tokens, cut from the left to leave room."""
-
-    request: GenerateRequest
-    tokens: tuple[int, ...]
-    truncated: int
+# What ``model.generate`` is told anyway, what only sampling or beams meet, and what changes no
+# token. Whatever else a checkpoint sets, ``model.generate`` has to do.
+_HARMLESS = frozenset(
+    [
+        "max_length",
+        "max_new_tokens",
+        "do_sample",
+        "num_beams",
+        "num_return_sequences",
+        "early_stopping",
+        "temperature",
+        "top_k",
+        "top_p",
+        "min_p",
+        "top_h",
+        "typical_p",
+        "epsilon_cutoff",
+        "eta_cutoff",
+        "length_penalty",
+        "use_cache",
+        "cache_implementation",
+        "cache_config",
+        "max_cache_len",
+        "prefill_chunk_size",
+        "low_memory",
+        "compile_config",
+        "disable_compile",
+        "continuous_batching_config",
+        "renormalize_logits",
+        "num_assistant_tokens",
+        "num_assistant_tokens_schedule",
+        "assistant_confidence_threshold",
+        "assistant_lookbehind",
+        "target_lookbehind",
+        "is_assistant",
+        "max_matching_ngram_size",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
+        "output_logits",
+        "return_dict_in_generate",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "decoder_start_token_id",
+        "transformers_version",
+    ]
+)
+_NEUTRAL: dict[str, float] = {
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "guidance_scale": 1.0,
+    "num_beam_groups": 1,
+    "diversity_penalty": 0.0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+}
 
 
 class Generator:
-    """Makes completions with ``model.generate``.
+    """Makes completions in the fastest way that the model allows.
 
     Args:
         model: a transformers causal language model.
         rules: its tokenizer.
-        cutter: when a batch is full, its rows counted with all the tokens that they may get.
+        runner: computes packs of it, or why there is none.
+        cutter: when a batch of the plain way is full.
+        slots: most rows of a decoding step; None chooses by the machine.
+        pack_size: most new tokens of a pack.
         max_gen_toks: new tokens of a request that names no limit.
     """
 
-    def __init__(self, model: Any, rules: TokenRules, cutter: Cutter, max_gen_toks: int) -> None:
-        self._model = model
+    def __init__(
+        self,
+        model: Any,
+        rules: TokenRules,
+        runner: PackRunner | Unpackable,
+        *,
+        cutter: Cutter,
+        slots: int | None,
+        pack_size: int,
+        max_gen_toks: int,
+    ) -> None:
         self._rules = rules
-        self._cutter = cutter
-        self._guard = MemoryGuard()
-        self._config = _greedy_config(model.generation_config, rules.pad_id)
-        eos = rules.tokenizer.eos_token_id
-        self._eos_text = "" if eos is None else rules.tokenizer.decode([eos])
-        # A chat model's tokenizer may end turns with a token that its generation settings lack.
-        self._eos_ids = {*_list_ids(self._config.eos_token_id), *_list_ids(eos)}
         self._max_gen_toks = max_gen_toks
+        config = _make_greedy(model.generation_config, rules.pad_id)
+        # A chat model's tokenizer may end turns with a token that its generation settings lack.
+        eos = _list_ids(rules.tokenizer.eos_token_id)
+        endings = Endings(rules, {*_list_ids(config.eos_token_id), *eos})
+        self._engine: SlotGenerator | PlainGenerator
+        self.fallback = find_obstacle(model, runner, rules.max_length)
+        if isinstance(runner, PackRunner) and self.fallback is None:
+            most = slots or choose_slots(model)
+            self._engine = SlotGenerator(model, runner, endings, most, pack_size)
+        else:
+            self._engine = PlainGenerator(model, config, endings, cutter)
+
+    @property
+    def name(self) -> str:
+        """``slots`` or ``plain``; ``fallback`` says why plain."""
+        return self._engine.name
 
     def allowed_tokens(self, sampling: Sampling) -> int:
         """Return the most new tokens of a draw.
@@ -75,176 +142,65 @@ class Generator:
     def _wanted_tokens(self, sampling: Sampling) -> int:
         return self._max_gen_toks if sampling.max_tokens is None else sampling.max_tokens
 
-    def fit(self, request: GenerateRequest, tokens: Sequence[int]) -> PromptRow | Failure:
+    def fit(self, request: GenerateRequest, tokens: IntArray) -> PromptRow | Failure:
         """Cut a prompt from the left so that all new tokens find room."""
         room = self._rules.max_length - self.allowed_tokens(request.sampling)
         if room < 1:
             return Failure(f"a context of {self._rules.max_length} token has no room to generate")
-        kept = tuple(tokens[-room:])
-        if not kept:
+        kept = tokens[-room:]
+        if not len(kept):
             if self._rules.prefix_id is None:
                 return Failure("the prompt is empty and the tokenizer has neither BOS nor EOS")
-            kept = (self._rules.prefix_id,)
-        if failure := self._rules.check_vocabulary(kept):
+            kept = np.array([self._rules.prefix_id], np.int32)
+        if failure := self._rules.check_vocabulary(kept.tolist()):
             return failure
         return PromptRow(request, kept, max(0, len(tokens) - room))
 
-    def plan(self, rows: Sequence[PromptRow]) -> list[list[int]]:
-        """Cut by length, longest first; only draws with the same settings share a batch."""
+    def plan(self, rows: Sequence[PromptRow]) -> list[GenerationUnit]:
+        """Cut prompts into units; only draws with the same settings share one."""
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, row in enumerate(rows):
             groups.setdefault(_settings_key(row.request.sampling), []).append(index)
-        batches = []
+        units = []
         for group in groups.values():
-            group.sort(key=lambda index: -len(rows[index].tokens))
-            new = self.allowed_tokens(rows[group[0]].request.sampling)
-            sizes = [(1, len(rows[index].tokens) + new) for index in group]
-            batches += [[group[i] for i in batch] for batch in self._cutter.cut(sizes)]
-        return batches
+            chosen = [rows[index] for index in group]
+            for unit in self._engine.plan(chosen, self._allowed(chosen)):
+                members = [group[place] for place in unit.members]
+                units.append(GenerationUnit(members, unit.rows, unit.trunk, unit.distinct))
+        return units
 
-    def complete(self, rows: Sequence[PromptRow]) -> tuple[list[Generation | Failure], int]:
-        """Complete prompts that share their settings; return answers and computed positions."""
-        computed = 0
+    def complete(self, unit: GenerationUnit) -> Completions:
+        """Make the completions of one unit of :meth:`plan`."""
+        return self._engine.complete(unit, self._allowed(unit.rows))
 
-        def compute(part: Sequence[PromptRow]) -> list[Generation | Failure]:
-            nonlocal computed
-            answers, positions = self._generate(part)
-            computed += positions
-            return answers
-
-        answers = self._guard.run(rows, compute)
-        return answers, computed
-
-    def _generate(self, rows: Sequence[PromptRow]) -> tuple[list[Generation | Failure], int]:
-        sampling = rows[0].request.sampling
-        stops = (*sampling.stop, self._eos_text)
-        width = max(len(row.tokens) for row in rows)
-        ids = torch.full((len(rows), width), self._config.pad_token_id, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for number, row in enumerate(rows):
-            ids[number, width - len(row.tokens) :] = torch.tensor(row.tokens)
-            mask[number, width - len(row.tokens) :] = 1
-        watcher = RowWatcher(self._rules, [s for s in stops if s], self._eos_ids, width, len(rows))
-        drawer = Drawer(sampling, [row.request for row in rows])
-        device = self._model.device
-        with torch.inference_mode():
-            output = self._model.generate(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                generation_config=self._config,
-                max_new_tokens=self.allowed_tokens(sampling),
-                logits_processor=LogitsProcessorList([drawer]),
-                stopping_criteria=StoppingCriteriaList([watcher]),
-            )
-        new = output[:, width:].tolist()
-        answers: list[Generation | Failure] = []
-        for number, row in enumerate(rows):
-            if drawer.broken is not None and drawer.broken[number]:
-                answers.append(Failure("the model's logits are not numbers"))
-            else:
-                tokens = new[number][: watcher.lengths[number] or len(new[number])]
-                answers.append(self._read(row, tokens, watcher.lengths[number] > 0, stops))
-        # The last new token is never read back.
-        return answers, len(rows) * (width + max(0, output.shape[1] - width - 1))
-
-    def _read(
-        self, row: PromptRow, tokens: list[int], stopped: bool, stops: Sequence[str]
-    ) -> Generation:
-        return Generation(
-            text=cut_at_stops(self._rules.decode(tokens), stops),
-            finish_reason="stop" if stopped else "length",
-            prompt_tokens=len(row.tokens),
-            completion_tokens=len(tokens),
-            truncated=row.truncated,
-        )
+    def _allowed(self, rows: Sequence[PromptRow]) -> int:
+        return self.allowed_tokens(rows[0].request.sampling)
 
 
-class RowWatcher:
-    """Stopping criterion: a row is done at an end token or once its text holds a stop string.
+def find_obstacle(model: Any, runner: PackRunner | Unpackable, max_length: int) -> str | None:
+    """Return why a model's completions must be made by ``model.generate``; None if they need not.
 
-    ``lengths`` has the new tokens of each row that is done, the last one included, else 0.
+    What a checkpoint's own settings look back at (repetition penalty and the like) is left to it.
     """
-
-    def __init__(
-        self,
-        rules: TokenRules,
-        stops: Sequence[str],
-        eos_ids: Set[int],
-        prompt_width: int,
-        rows: int,
-    ) -> None:
-        self._rules = rules
-        self._stops = stops
-        self._eos_ids = eos_ids
-        self._start = prompt_width
-        # A token has at least one byte, so the tail that ends in a stop string is no longer.
-        self._tail = max((len(stop.encode()) for stop in stops), default=0) + _LOOKBACK
-        self.lengths = [0] * rows
-
-    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        new = input_ids[:, self._start :].tolist()
-        open_rows = [row for row, length in enumerate(self.lengths) if not length]
-        # A stop string may be a special token's text, so these are not left out here.
-        tails = self._rules.tokenizer.batch_decode([new[row][-self._tail :] for row in open_rows])
-        for row, tail in zip(open_rows, tails, strict=True):
-            if new[row][-1] in self._eos_ids or self._holds_stop(tail, new[row]):
-                self.lengths[row] = len(new[row])
-        return torch.tensor([length > 0 for length in self.lengths], device=input_ids.device)
-
-    def _holds_stop(self, tail: str, tokens: list[int]) -> bool:
-        """Trust the tail for a first look only: a cut inside a character can deceive."""
-        if not any(stop in tail for stop in self._stops):
-            return False
-        text = self._rules.tokenizer.decode(tokens)
-        return any(stop in text for stop in self._stops)
+    if isinstance(runner, Unpackable):
+        return runner.reason
+    if (wanted := _list_demands(model.generation_config)) != []:
+        return f"its generation settings have {', '.join(wanted)}"
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if type(inner).generate is not GenerationMixin.generate:
+        return "it generates in a way of its own"
+    return find_decoding_fault(model, runner, max_length)
 
 
-class Drawer:
-    """Logits processor that leaves each row only the token it draws; greedy rows are untouched.
-
-    A row draws by inverting the cumulative distribution at a number from its own generator, seeded
-    by the request and its repeat: the draw depends on no other row of the batch. ``broken`` marks
-    rows whose logits were not numbers.
-    """
-
-    def __init__(self, sampling: Sampling, requests: Sequence[GenerateRequest]) -> None:
-        self.broken: Any = None
-        self._warpers: list[Any] = []
-        self._dice: list[random.Random] = []
-        if sampling.greedy:
-            return
-        if sampling.temperature != 1.0:
-            self._warpers.append(TemperatureLogitsWarper(sampling.temperature))
-        if sampling.top_k:
-            self._warpers.append(TopKLogitsWarper(sampling.top_k))
-        if sampling.top_p is not None and sampling.top_p < 1.0:
-            self._warpers.append(TopPLogitsWarper(sampling.top_p))
-        self._dice = [
-            random.Random(fingerprint([r.sampling.seed, r.canonical()])) for r in requests
-        ]
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        broken = scores.isnan().any(dim=-1)
-        self.broken = broken if self.broken is None else self.broken | broken
-        if not self._dice:
-            return scores
-        warped = scores.float()
-        for warp in self._warpers:
-            warped = warp(input_ids, warped)
-        # On the CPU in float64: the same draw on every device, as far as the logits agree.
-        heights = warped.softmax(dim=-1).cpu().double().cumsum(dim=-1)
-        levels = torch.tensor([dice.random() for dice in self._dice], dtype=torch.float64)
-        drawn = torch.searchsorted(heights, (levels * heights[:, -1]).unsqueeze(1), right=True)
-        drawn = drawn.clamp(max=scores.shape[-1] - 1).to(scores.device)
-        return torch.full_like(scores, float("-inf")).scatter(1, drawn, 0.0)
-
-
-def cut_at_stops(text: str, stops: Sequence[str]) -> str:
-    """Return the text before the first stop string, one stop string after the other as lm-eval."""
-    for stop in stops:
-        if stop:
-            text = text.partition(stop)[0]
-    return text
+def _list_demands(config: GenerationConfig) -> list[str]:
+    """Return the settings of a checkpoint that change which token is the best."""
+    known = {name for name in vars(GenerationConfig()) if not name.startswith("_")} - _HARMLESS
+    given = {name: value for name, value in config.to_dict().items() if name in known}
+    return sorted(
+        name
+        for name, value in given.items()
+        if value is not None and value is not False and value != _NEUTRAL.get(name, [])
+    )
 
 
 def _settings_key(sampling: Sampling) -> tuple[Any, ...]:
@@ -258,7 +214,7 @@ def _list_ids(ids: int | list[int] | None) -> list[int]:
     return [ids] if isinstance(ids, int) else list(ids)
 
 
-def _greedy_config(config: Any, pad_id: int) -> Any:
+def _make_greedy(config: Any, pad_id: int) -> GenerationConfig:
     """Copy a checkpoint's generation settings without its sampling, which requests decide.
 
     What else it sets (end tokens, repetition penalty) stays, as in lm-eval.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import logging
-import math
+import operator
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,12 +23,15 @@ from llmeval.core.requests import (
     Request,
     RollingRequest,
 )
-from llmeval.core.responses import Failure, Loglikelihood, Response
-from llmeval.models.hf.batching import GENERATION_BUDGET, SCORING_BUDGET, Cutter
-from llmeval.models.hf.generation import GENERATION_VERSION, Generator, PromptRow
-from llmeval.models.hf.loading import Checkpoint, load_checkpoint, quiet_transformers
-from llmeval.models.hf.scoring import SCORING_VERSION, PlainScorer, Scorer, SpanScore
+from llmeval.core.responses import Failure
+from llmeval.models.hf.completions import PromptRow
+from llmeval.models.hf.computer import Computer, Work
+from llmeval.models.hf.generation import GENERATION_VERSION
+from llmeval.models.hf.loading import Checkpoint, load_checkpoint
+from llmeval.models.hf.runner import Effort
+from llmeval.models.hf.scoring import SCORING_VERSION
 from llmeval.models.hf.source import Source
+from llmeval.models.hf.throughput import Figures
 from llmeval.models.hf.tokens import RULES_VERSION, Encoded, TokenRules, clean
 from llmeval.models.settings import ModelSettings
 
@@ -35,9 +39,6 @@ log = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "transformers", "tokenizers")
 _ANSWER_MAKERS = ("transformers", "tokenizers")
-
-Prepared = Encoded | PromptRow | Failure
-"""A question in tokens, ready to be computed, or the reason why it cannot be."""
 
 
 def load_hf_model(source: Source, name: str, settings: ModelSettings) -> HFModel:
@@ -64,13 +65,9 @@ class HFModel:
             settings.add_bos_token,
             settings.prefix_token_id,
         )
-        place = "cpu" if model.device.type == "cpu" else "gpu"
-        size = settings.batch_size
-        self._scorer: Scorer = PlainScorer(model, Cutter(size, SCORING_BUDGET[place]))
-        self._generator = Generator(
-            model, self._rules, Cutter(size, GENERATION_BUDGET[place]), settings.max_gen_toks
-        )
-        self._planned: dict[Request, Prepared] = {}
+        self._computer = Computer(checkpoint, self._rules, settings)
+        self._planned: dict[tuple[Request, ...], Work] = {}
+        self._figures = Figures(model)
         self._fingerprint = fingerprint(self._answer_makers())
 
     @property
@@ -86,6 +83,15 @@ class HFModel:
         chat = {"chat"} if self._checkpoint.tokenizer.chat_template else set()
         return frozenset({"loglikelihood", "generate"} | chat)
 
+    @property
+    def concurrency(self) -> int:
+        return 1
+
+    def report(self) -> dict[str, Any]:
+        """Return what was computed so far, how fast, and by which scorer."""
+        names = {"scorer": self._computer.scorer.name, "fallback": self._computer.fallback}
+        return names | self._figures.report()
+
     def describe(self) -> dict[str, Any]:
         """Return resolved settings and versions; what answers went through is in the answers."""
         model = self._checkpoint.model
@@ -99,44 +105,39 @@ class HFModel:
             "device": str(model.device),
             "max_length": self._checkpoint.max_length,
             "prefix_token_id": self._rules.prefix_id,
-            "scorer": self._scorer.name,
+            "scorer": self._computer.scorer.name,
+            "fallback": self._computer.fallback,
             "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
             "identity": self._checkpoint.identity,
         }
 
-    def plan(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Cut requests into batches of one kind each, longest first.
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Tokenize questions ahead of time; the tokenizer's cache keeps what it finds."""
+        self._encode(list(dict.fromkeys(requests)))
 
-        The tokens are kept for :meth:`answer` until the next plan; nothing else is.
+    def plan(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Cut requests into batches that share what they have in common.
+
+        What each batch has to compute is kept for :meth:`answer` until the next plan.
         """
-        prepared = self._prepare(requests)
-        self._planned = dict(zip(requests, prepared, strict=True))
-        hopeless = [i for i, item in enumerate(prepared) if isinstance(item, Failure)]
-        batches = [hopeless] if hopeless else []
-        for kind in (LoglikelihoodRequest, RollingRequest):
-            members = [
-                i
-                for i, item in enumerate(prepared)
-                if isinstance(requests[i], kind) and isinstance(item, Encoded)
-            ]
-            questions = [item for i in members if isinstance(item := prepared[i], Encoded)]
-            batches += [[members[i] for i in batch] for batch in self._scorer.plan(questions)]
-        members = [i for i, item in enumerate(prepared) if isinstance(item, PromptRow)]
-        rows = [item for i in members if isinstance(item := prepared[i], PromptRow)]
-        return batches + [[members[i] for i in batch] for batch in self._generator.plan(rows)]
+        works = self._computer.plan(self._encode(requests))
+        self._planned = {tuple(requests[i] for i in work.members): work for work in works}
+        return [work.members for work in works]
 
     def answer(self, requests: Sequence[Request]) -> Answers:
         """Answer one batch of :meth:`plan`; other batches are answered too, perhaps slower."""
-        prepared = self._prepare(requests)
-        responses: list[Response] = [
-            item if isinstance(item, Failure) else _UNANSWERED for item in prepared
-        ]
-        with quiet_transformers():
-            computed = self._answer_scored(prepared, responses)
-            computed += self._answer_generated(prepared, responses)
+        work = self._planned.get(tuple(requests))
+        works = [work] if work else self._computer.plan(self._encode(requests))
+        members = range(len(requests)) if work else [i for w in works for i in w.members]
+        began = time.monotonic()
+        parts = [self._computer.compute(work) for work in works]
+        responses = dict(zip(members, (r for part in parts for r in part.responses), strict=True))
+        effort = functools.reduce(operator.add, (part.effort for part in parts), Effort())
+        distinct = sum(part.distinct_tokens for part in parts)
+        self._figures.add(effort, distinct, time.monotonic() - began)
         for request in requests:
             self._warn(request)
-        return Answers(responses, computed)
+        return Answers([responses[i] for i in range(len(requests))], effort.tokens, distinct)
 
     def apply_chat_template(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool
@@ -201,18 +202,17 @@ class HFModel:
             "chat_template": self._checkpoint.tokenizer.chat_template,
         }
 
-    def _prepare(self, requests: Sequence[Request]) -> list[Prepared]:
-        """Turn questions into tokens; those of the last plan are at hand."""
-        found = {r: self._planned[r] for r in requests if r in self._planned}
-        missing = list(dict.fromkeys(r for r in requests if r not in found))
-        pairs = [r for r in missing if isinstance(r, LoglikelihoodRequest)]
+    def _encode(self, requests: Sequence[Request]) -> list[Encoded | PromptRow | Failure]:
+        """Turn questions into tokens, or into the reason why they have no answer."""
+        found: dict[Request, Encoded | PromptRow | Failure] = {}
+        pairs = [r for r in requests if isinstance(r, LoglikelihoodRequest)]
         found.update(zip(pairs, self._rules.encode_pairs(pairs), strict=True))
-        texts = [r for r in missing if isinstance(r, RollingRequest)]
+        texts = [r for r in requests if isinstance(r, RollingRequest)]
         found.update(zip(texts, self._rules.encode_rolling(texts), strict=True))
-        prompts = [r for r in missing if isinstance(r, GenerateRequest)]
+        prompts = [r for r in requests if isinstance(r, GenerateRequest)]
         tokens = self._rules.encode_prompts([self._render(r) for r in prompts])
         for request, row in zip(prompts, tokens, strict=True):
-            found[request] = self._generator.fit(request, row)
+            found[request] = self._computer.generator.fit(request, row)
         return [found[request] for request in requests]
 
     def _render(self, request: GenerateRequest) -> str:
@@ -223,31 +223,11 @@ class HFModel:
         opened = bool(messages) and messages[-1].role == "assistant"
         return self.apply_chat_template(chat, add_generation_prompt=not opened)
 
-    def _answer_scored(self, prepared: Sequence[Prepared], responses: list[Response]) -> int:
-        spans = [span for item in prepared if isinstance(item, Encoded) for span in item.spans]
-        if not spans and not any(isinstance(item, Encoded) for item in prepared):
-            return 0
-        scores = self._scorer.score(spans)
-        answers = iter(scores.spans)
-        for index, item in enumerate(prepared):
-            if isinstance(item, Encoded):
-                responses[index] = _join_scores(item, [next(answers) for _ in item.spans])
-        return scores.computed_tokens
-
-    def _answer_generated(self, prepared: Sequence[Prepared], responses: list[Response]) -> int:
-        members = [i for i, item in enumerate(prepared) if isinstance(item, PromptRow)]
-        rows = [item for i in members if isinstance(item := prepared[i], PromptRow)]
-        computed = 0
-        for batch in self._generator.plan(rows):
-            answers, positions = self._generator.complete([rows[i] for i in batch])
-            computed += positions
-            for i, answer in zip(batch, answers, strict=True):
-                responses[members[i]] = answer
-        return computed
-
     def _warn(self, request: Request) -> None:
         """Say once what a request asked for that could not be done as asked."""
-        if isinstance(request, GenerateRequest) and self._generator.shortens(request.sampling):
+        if isinstance(request, GenerateRequest) and self._computer.generator.shortens(
+            request.sampling
+        ):
             warn_once("more new tokens are asked for than the context holds: cut to half of it")
         if any(text != clean(text) for text in _texts(request)):
             warn_once("lone surrogates in a text were replaced: no tokenizer has them")
@@ -257,25 +237,6 @@ class HFModel:
 def warn_once(text: str) -> None:
     """Log a warning the first time that it is given."""
     log.warning("%s", text)
-
-
-_UNANSWERED = Failure("the model gave no answer")
-
-
-def _join_scores(question: Encoded, scores: Sequence[SpanScore | Failure]) -> Response:
-    """Add up a question's windows; no window at all is the certain empty text."""
-    for score in scores:
-        if isinstance(score, Failure):
-            return score
-    known = [score for score in scores if isinstance(score, SpanScore)]
-    return Loglikelihood(
-        logprob=math.fsum(score.logprob for score in known),
-        is_greedy=all(score.is_greedy for score in known),
-        num_tokens=sum(len(span.targets) for span in question.spans),
-        prompt_tokens=sum(len(span.inputs) for span in question.spans),
-        truncated=question.truncated,
-        boundary=question.boundary,
-    )
 
 
 def _texts(request: Request) -> tuple[str, ...]:

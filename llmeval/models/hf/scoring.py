@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from llmeval.core.responses import Failure
 from llmeval.models.hf.batching import Cutter, MemoryGuard
+from llmeval.models.hf.runner import Effort, takes_argument
 from llmeval.models.hf.tokens import Encoded, Span
+from llmeval.models.packing import build_trie
 
-SCORING_VERSION = 1  # in the model's fingerprint: raise it where scores may change
+SCORING_VERSION = 2  # in the model's fingerprint: raise it where scores may change
 _LOGITS_AT_ONCE = 1 << 24  # float32 logits that one log-softmax holds: 64 MiB
 
 
@@ -28,10 +31,27 @@ class SpanScore:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of spans in the order given, and the positions computed, padding included."""
+    """The scores of a unit's spans in their order, and what was computed, padding included."""
 
     spans: list[SpanScore | Failure]
-    computed_tokens: int
+    effort: Effort
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoringUnit:
+    """Questions that are scored, and journaled, together.
+
+    Args:
+        members: indices of the questions.
+        spans: their spans, question by question.
+        trunk: leading tokens of the first row that neighbouring units have as well.
+        distinct: tokens of its prefix tree that no other unit of the plan stands for.
+    """
+
+    members: list[int]
+    spans: list[Span]
+    trunk: int
+    distinct: int
 
 
 class Scorer(Protocol):
@@ -40,12 +60,12 @@ class Scorer(Protocol):
     @property
     def name(self) -> str: ...
 
-    def plan(self, questions: Sequence[Encoded]) -> list[list[int]]:
-        """Cut questions into batches of indices; pure and deterministic."""
+    def plan(self, questions: Sequence[Encoded]) -> list[ScoringUnit]:
+        """Cut questions with at least one span into units; pure and deterministic."""
         ...
 
-    def score(self, spans: Sequence[Span]) -> Scores:
-        """Score the spans of one batch; the same spans give bit-equal scores."""
+    def score(self, unit: ScoringUnit) -> Scores:
+        """Score the spans of a unit; the same unit gives bit-equal scores."""
         ...
 
 
@@ -61,36 +81,42 @@ class PlainScorer:
         self._model = model
         self._cutter = cutter
         self._guard = MemoryGuard()
-        accepted = inspect.signature(model.forward).parameters
-        self._keeps_logits = "logits_to_keep" in accepted
-        self._options: dict[str, Any] = {"use_cache": False} if "use_cache" in accepted else {}
+        self._keeps_logits = takes_argument(model, "logits_to_keep")
+        self._options = {"use_cache": False} if takes_argument(model, "use_cache") else {}
 
-    def plan(self, questions: Sequence[Encoded]) -> list[list[int]]:
+    def plan(self, questions: Sequence[Encoded]) -> list[ScoringUnit]:
         """Cut by length, longest first; questions that read the same tokens stay together."""
-        units: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        groups: dict[tuple[bytes, ...], list[int]] = {}
         for index, question in enumerate(questions):
-            units.setdefault(tuple(s.inputs for s in question.spans), []).append(index)
-        ordered = sorted(units.items(), key=lambda item: -_width(item[0]))
-        sizes = [(len(rows), _width(rows)) for rows, _ in ordered]
+            groups.setdefault(tuple(s.inputs.tobytes() for s in question.spans), []).append(index)
+        sizes = [
+            (len(questions[members[0]].spans), max(len(s.inputs) for s in questions[m].spans))
+            for members in groups.values()
+            for m in members[:1]
+        ]
+        order = sorted(range(len(sizes)), key=lambda group: -sizes[group][1])
+        groups_in_order = list(groups.values())
         return [
-            sorted(index for unit in batch for index in ordered[unit][1])
-            for batch in self._cutter.cut(sizes)
+            _make_unit(questions, sorted(i for g in batch for i in groups_in_order[order[g]]))
+            for batch in self._cutter.cut([sizes[group] for group in order])
         ]
 
-    def score(self, spans: Sequence[Span]) -> Scores:
-        rows: dict[tuple[int, ...], list[int]] = {}
-        for index, span in enumerate(spans):
-            rows.setdefault(span.inputs, []).append(index)
-        ordered = sorted(rows, key=len, reverse=True)
-        scores: list[SpanScore | Failure] = [_UNANSWERED] * len(spans)
-        computed = 0
-        for batch in self._cutter.cut([(1, len(inputs)) for inputs in ordered]):
-            members = [[spans[i] for i in rows[ordered[unit]]] for unit in batch]
-            computed += len(batch) * len(ordered[batch[0]])
-            for unit, answer in zip(batch, self._guard.run(members, self._forward), strict=True):
-                for place, index in enumerate(rows[ordered[unit]]):
-                    scores[index] = answer if isinstance(answer, Failure) else answer[place]
-        return Scores(scores, computed)
+    def score(self, unit: ScoringUnit) -> Scores:
+        rows: dict[bytes, list[int]] = {}
+        for index, span in enumerate(unit.spans):
+            rows.setdefault(span.inputs.tobytes(), []).append(index)
+        ordered = sorted(rows.values(), key=lambda row: -len(unit.spans[row[0]].inputs))
+        widths = [len(unit.spans[row[0]].inputs) for row in ordered]
+        scores: list[SpanScore | Failure] = [_UNANSWERED] * len(unit.spans)
+        effort = Effort()
+        for batch in self._cutter.cut([(1, width) for width in widths]):
+            members = [[unit.spans[i] for i in ordered[place]] for place in batch]
+            positions = len(batch) * widths[batch[0]]
+            effort += Effort(positions, positions * widths[batch[0]], positions)
+            for place, answer in zip(batch, self._guard.run(members, self._forward), strict=True):
+                for number, index in enumerate(ordered[place]):
+                    scores[index] = answer if isinstance(answer, Failure) else answer[number]
+        return Scores(scores, effort)
 
     def _forward(self, rows: Sequence[Sequence[Span]]) -> list[list[SpanScore | Failure]]:
         """Score rows in one pass; the spans of a row read the same inputs."""
@@ -98,63 +124,88 @@ class PlainScorer:
         first = min(len(s.inputs) - len(s.targets) for row in rows for s in row)
         ids = torch.zeros((len(rows), width), dtype=torch.long)
         for number, row in enumerate(rows):
-            ids[number, : len(row[0].inputs)] = torch.tensor(row[0].inputs)
-        options = dict(self._options)
+            ids[number, : len(row[0].inputs)] = torch.from_numpy(row[0].inputs)
+        options: dict[str, Any] = dict(self._options)
         if self._keeps_logits:
             options["logits_to_keep"] = width - first
         with torch.inference_mode():
             logits = self._model(ids.to(self._model.device), **options).logits
-            offset = width - logits.shape[1]
-            spans = [(number, span) for number, row in enumerate(rows) for span in row]
-            logprobs, greedy = _score_targets(logits, offset, spans)
-        scores = iter(_sum_spans(logprobs, greedy, [len(span.targets) for _, span in spans]))
+        offset = width - logits.shape[1]
+        spans = [(number, span) for number, row in enumerate(rows) for span in row]
+        counts = [len(span.targets) for _, span in spans]
+        places = np.concatenate(
+            [
+                number * logits.shape[1] + np.arange(len(s.inputs) - len(s.targets), len(s.inputs))
+                for number, s in spans
+            ]
+        )
+        targets = np.concatenate([span.targets for _, span in spans])
+        read, reads = np.unique(places - offset, return_inverse=True)
+        order = np.argsort(reads, kind="stable")
+        logprobs, greedy = np.empty(len(reads)), np.empty(len(reads), bool)
+        chosen = logits.flatten(0, 1)[torch.from_numpy(read).to(logits.device)]
+        logprobs[order], greedy[order] = read_logits(chosen, reads[order], targets[order])
+        scores = iter(sum_spans(logprobs, greedy, counts))
         return [[next(scores) for _ in row] for row in rows]
 
 
 _UNANSWERED = Failure("the scorer gave no answer")
 
 
-def _width(rows: Sequence[Sequence[int]]) -> int:
-    return max(map(len, rows), default=0)
+def _make_unit(questions: Sequence[Encoded], members: list[int]) -> ScoringUnit:
+    spans = [span for i in members for span in questions[i].spans]
+    return ScoringUnit(members, spans, 0, build_trie([span.inputs for span in spans]).nodes)
 
 
-def _score_targets(
-    logits: Any, offset: int, spans: Sequence[tuple[int, Span]]
-) -> tuple[list[float], list[bool]]:
-    """Return log-probability and argmax hit of every target token, in the order of the spans.
+def read_logits(
+    logits: Any, rows: npt.NDArray[np.int64], targets: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return log-probability and argmax hit of each target.
 
     Args:
-        logits: [rows, positions, vocabulary] in the model's dtype; normalised in float32.
-        offset: position in the row of the first position that ``logits`` holds.
-        spans: (row, span); targets sit on the last positions of the span's inputs.
+        logits: [rows, vocabulary] in the model's dtype; normalised in float32. Overwritten.
+        rows: [n] row of each target, ascending.
+        targets: [n] token ids.
     """
-    row_of = [row for row, span in spans for _ in span.targets]
-    place_of = [
-        place - offset
-        for _, span in spans
-        for place in range(len(span.inputs) - len(span.targets), len(span.inputs))
-    ]
-    target_of = [token for _, span in spans for token in span.targets]
-    index = torch.tensor([row_of, place_of, target_of], device=logits.device)
-    logprobs: list[float] = []
-    greedy: list[bool] = []
-    for part in index.split(max(1, _LOGITS_AT_ONCE // logits.shape[-1]), dim=1):
-        chosen = torch.log_softmax(logits[part[0], part[1]].float(), dim=-1)
-        logprobs += chosen.gather(1, part[2].unsqueeze(1)).squeeze(1).tolist()
-        greedy += (chosen.argmax(dim=-1) == part[2]).tolist()
+    logprobs, greedy = np.empty(len(rows)), np.empty(len(rows), bool)
+    step = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
+    for start in range(0, len(logits), step):
+        low, high = np.searchsorted(rows, [start, start + step])
+        if low == high:
+            continue
+        row = torch.from_numpy(rows[low:high] - start).to(logits.device)
+        target = torch.from_numpy(targets[low:high].astype(np.int64)).to(logits.device)
+        with torch.inference_mode():
+            values, hits = _normalise(logits[start : start + step].float(), row, target)
+        logprobs[low:high], greedy[low:high] = values.cpu().numpy(), hits.cpu().numpy()
     return logprobs, greedy
 
 
-def _sum_spans(
-    logprobs: Sequence[float], greedy: Sequence[bool], lengths: Sequence[int]
+def _normalise(logits: Any, row: Any, target: Any) -> tuple[Any, Any]:
+    """Return log-softmax and argmax hit at some places of float32 logits, which are overwritten.
+
+    The log-softmax of a whole vocabulary, and its argmax, would cost as much as a layer.
+    """
+    found = logits[row, target]
+    top = logits.amax(dim=-1)
+    hits = found == top[row]
+    tied = hits.nonzero().squeeze(1)  # the first of equal maxima is the argmax
+    hits[tied] = logits[row[tied]].argmax(dim=-1) == target[tied]
+    total = logits.sub_(top.unsqueeze(1)).exp_().sum(dim=-1)
+    return found - top[row] - total.log()[row], hits
+
+
+def sum_spans(
+    logprobs: npt.NDArray[np.float64], greedy: npt.NDArray[np.bool_], counts: Sequence[int]
 ) -> list[SpanScore | Failure]:
+    """Add up the reads of spans, which stand one span after the other."""
     scores: list[SpanScore | Failure] = []
     start = 0
-    for length in lengths:
-        total = math.fsum(logprobs[start : start + length])
+    for count in counts:
+        total = math.fsum(logprobs[start : start + count])
         if math.isfinite(total):
-            scores.append(SpanScore(total, all(greedy[start : start + length])))
+            scores.append(SpanScore(total, bool(greedy[start : start + count].all())))
         else:
             scores.append(Failure("the model's log-probability is not a finite number"))
-        start += length
+        start += count
     return scores

@@ -12,21 +12,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from llmeval.core.requests import LoglikelihoodRequest, RollingRequest
 from llmeval.core.responses import Failure
+from llmeval.models.packing import IntArray
 
 RULES_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Span:
     """One row to score: the model reads ``inputs``; its last outputs are held to ``targets``."""
 
-    inputs: tuple[int, ...]
-    targets: tuple[int, ...]
+    inputs: IntArray
+    targets: IntArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
     """A question in tokens.
 
@@ -98,11 +101,11 @@ class TokenRules:
         marked = self.encode_texts(texts)
         return [self._encode_windows(marked[text]) for text in texts]
 
-    def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
+    def encode_prompts(self, prompts: Sequence[str]) -> list[IntArray]:
         """Encode prompts to generate from, uncut; the BOS text is not doubled."""
         texts = [clean(prompt) for prompt in prompts]
         marked = self.encode_texts(texts, prefix=self._bos_text)
-        return [marked[text] for text in texts]
+        return [_as_array(marked[text]) for text in texts]
 
     def encode_texts(
         self, texts: Iterable[str], special: bool = True, prefix: str | None = None
@@ -170,7 +173,7 @@ class TokenRules:
         kept = tokens[-(self.max_length + 1) :]
         if failure := self.check_vocabulary(kept):
             return failure
-        span = Span(tuple(kept[:-1]), tuple(continuation))
+        span = Span(_as_array(kept[:-1]), _as_array(continuation))
         return Encoded((span,), len(tokens) - len(kept), boundary)
 
     def _encode_windows(self, tokens: list[int]) -> Encoded | Failure:
@@ -220,13 +223,17 @@ def cut_windows(tokens: Sequence[int], prefix: int, length: int) -> list[Span]:
     for start in range(0, len(tokens), length):
         end = min(start + length, len(tokens))
         if start == 0:
-            inputs = (prefix, *tokens[: end - 1])
+            inputs = [prefix, *tokens[: end - 1]]
         else:
-            inputs = tuple(tokens[end - length - 1 : end - 1])
-        spans.append(Span(inputs, tuple(tokens[start:end])))
+            inputs = list(tokens[end - length - 1 : end - 1])
+        spans.append(Span(_as_array(inputs), _as_array(tokens[start:end])))
     return spans
 
 
 def _move_blanks(context: str, continuation: str) -> tuple[str, str]:
     bare = context.rstrip()
     return bare, context[len(bare) :] + continuation
+
+
+def _as_array(tokens: Sequence[int]) -> IntArray:
+    return np.array(tokens, np.int32)
