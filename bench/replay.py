@@ -38,11 +38,18 @@ class InstantModel:
     name = "instant"
     fingerprint = "instant"
     capabilities = frozenset({"loglikelihood"})
+    concurrency = 1
 
     def __init__(self) -> None:
         self.asked = 0
 
     def describe(self) -> dict[str, Any]:
+        return {}
+
+    def prepare(self, requests: Sequence[Request]) -> None:
+        pass
+
+    def report(self) -> dict[str, Any]:
         return {}
 
     def plan(self, requests: Sequence[Request]) -> list[list[int]]:

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from llmeval.engine import (
     Progress,
     Usage,
     evaluate,
+    order_by_data,
 )
 from llmeval.models import load_model
 from llmeval.run_spec import RunSpec
@@ -209,7 +210,7 @@ class _Attempt:
             self._writer = RecordWriter(self._folder)
             self._clock.mark("startup")
             evaluate(
-                self._selection.tasks,
+                order_by_data(self._selection.tasks, self._data),
                 self._model,
                 journal=self._journal,
                 run=self._run,
@@ -241,7 +242,7 @@ class _Attempt:
 
     def _finish(self) -> None:
         status = "complete" if self._is_valid() else "invalid"
-        self._write_results(status)
+        self._write_results(status, ended=True)
         if status == "complete":
             self._journal.finish(self._run)
 
@@ -256,16 +257,18 @@ class _Attempt:
         with contextlib.suppress(StorageError):  # the disk is full: the manifest is as it was
             self._write_results(status)
 
-    def _write_results(self, status: str) -> None:
+    def _write_results(self, status: str, *, ended: bool = False) -> None:
         if self._writer is not None:
             self._writer.close()
-        summary, manifest = self._summarize(status), self._make_manifest(status)
+        summary = self._summarize(status)
+        # A run that breaks off asks nothing of a model that may be what broke.
+        manifest = self._make_manifest(status, self._report() if ended else None)
         write_json(self._folder / "summary.json", summary)
         write_json(self._folder / "results.json", to_lm_eval_results(summary, manifest))
         write_json(self._folder / "manifest.json", manifest)  # last: its status vouches for all
 
     def _summarize(self, status: str) -> dict[str, Any]:
-        usage = self._usage
+        usage, tokens = self._usage, self._journal.tokens(self._run)
         tasks, estimates = summarize_tasks(self._selection.tasks, self._tallies, self._data)
         return {
             "run_id": self._run.run_id,
@@ -277,7 +280,8 @@ class _Attempt:
                 "requests": usage.requests,
                 "cached": usage.cached,
                 "prompt_tokens": usage.prompt_tokens,
-                "computed_tokens": self._journal.computed_tokens(self._run),
+                "computed_tokens": tokens.computed,
+                "distinct_tokens": tokens.distinct,
                 "completion_tokens": usage.completion_tokens,
                 "truncated": usage.truncated,
                 "separate_boundaries": usage.separate_boundaries,
@@ -303,7 +307,12 @@ class _Attempt:
             self._folder.mkdir(parents=True, exist_ok=True)
         write_json(self._folder / "manifest.json", self._make_manifest("interrupted"))
 
-    def _make_manifest(self, status: str) -> dict[str, Any]:
+    def _report(self) -> dict[str, Any] | None:
+        return None if isinstance(self._model, InformedModel) else self._model.report()
+
+    def _make_manifest(
+        self, status: str, performance: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         started = datetime.datetime.fromtimestamp(self._run.started, datetime.UTC)
         return {
             "run_id": self._run.run_id,
@@ -315,6 +324,7 @@ class _Attempt:
             "seeds": {"fewshot": self._spec.options.seed, "sampling": self._spec.options.seed},
             "window": self._spec.window,
             "sandbox": self._sandboxes.tier,
+            "performance": performance,
             "environment": describe_environment(self._spec.workspace),
         }
 

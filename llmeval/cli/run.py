@@ -66,7 +66,8 @@ def _show(run: Run, arguments: Any) -> None:
     else:
         from llmeval.cli.table import print_results
 
-        print_results(run.summary, all_tasks=arguments.all_tasks)
+        performance = run.manifest.get("performance")
+        print_results(run.summary, performance, all_tasks=arguments.all_tasks)
         print(f"record: {run.path}")
     sys.stdout.flush()
 

@@ -46,11 +46,18 @@ class _Row:
         return "  " * self.depth + one_line(self.name)
 
 
-def print_results(summary: Mapping[str, Any], *, all_tasks: bool = False) -> None:
-    """Print a run's results to stdout, as wide as the terminal."""
+def print_results(
+    summary: Mapping[str, Any],
+    performance: Mapping[str, Any] | None = None,
+    *,
+    all_tasks: bool = False,
+) -> None:
+    """Print a run's results and its model's figures to stdout, as wide as the terminal."""
     stream = sys.stdout
     width = shutil.get_terminal_size().columns if stream.isatty() else _PLAIN_WIDTH
-    for line in render(summary, width, color=has_color(stream), all_tasks=all_tasks):
+    color = has_color(stream)
+    lines = render(summary, width, performance=performance, color=color, all_tasks=all_tasks)
+    for line in lines:
         print(line if shows(line, stream) else _plain(line))
 
 
@@ -61,7 +68,12 @@ def _plain(line: str) -> str:
 
 
 def render(
-    summary: Mapping[str, Any], width: int, *, color: bool = False, all_tasks: bool = False
+    summary: Mapping[str, Any],
+    width: int,
+    *,
+    performance: Mapping[str, Any] | None = None,
+    color: bool = False,
+    all_tasks: bool = False,
 ) -> list[str]:
     """Return the lines of a summary: title, table, what was folded or not scored, usage."""
     rows = _arrange(summary)
@@ -74,6 +86,7 @@ def render(
         lines.append(paint(note, DIM, color))
     notes = [*_not_scored(summary), *_truncated(summary)]
     lines += ["", *(paint(note, RED, color) for note in notes), *_usage(summary)]
+    lines += _performance(performance or {})
     return [line.rstrip() for line in lines]
 
 
@@ -234,3 +247,20 @@ def _usage(summary: Mapping[str, Any]) -> list[str]:
     if tokens := usage["prompt_tokens"] + usage["completion_tokens"]:
         took = f"{tokens:,} tokens, {usage['completion_tokens']:,} of them generated; {took}"
     return [asked, took]
+
+
+def _performance(figures: Mapping[str, Any]) -> list[str]:
+    """Say how fast the model computed, and why it did not pack; nothing where it does not tell."""
+    computed, distinct = figures.get("computed_tokens"), figures.get("distinct_tokens")
+    parts = []
+    if computed:
+        floor = f" ({computed / distinct:.2f} x distinct)" if distinct else ""
+        parts.append(f"computed {computed:,} tokens{floor}")
+        if rate := figures.get("tokens_per_second"):
+            parts.append(f"{rate:,.0f} tokens/s")
+        if share := figures.get("matmul_share"):
+            parts.append(f"{share:.0%} of this machine's matrix rate")
+    lines = [", ".join(parts)] if parts else []
+    if fallback := figures.get("fallback"):
+        lines.append(one_line(f"scored in plain batches: {fallback}"))
+    return lines

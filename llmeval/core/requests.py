@@ -104,5 +104,12 @@ class GenerateRequest:
         """Yield this question ``n`` times with its repeat indices."""
         return (replace(self, repeat=i) for i in range(n))
 
+    @property
+    def size(self) -> int:
+        """Characters of the prompt."""
+        if isinstance(self.prompt, str):
+            return len(self.prompt)
+        return sum(len(message.content) for message in self.prompt)
+
 
 Request = LoglikelihoodRequest | RollingRequest | GenerateRequest

@@ -36,6 +36,8 @@ class Sample:
         cluster: samples that share a cluster are not independent (same passage, same template).
         gold: the right answer for baselines; a real model never sees it.
         payload: what the task itself needs to evaluate the sample; never written.
+        size: characters of its prompts, each distinct text once; 0 where that is not known. Bounds
+            how many samples are in memory at once.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Sample:
     cluster: str | None = None
     gold: Gold | None = None
     payload: Any = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """How questions reach a model: the gather, the journal, the loop over samples, progress."""
 
-from llmeval.engine.evaluate import DEFAULT_WINDOW, Evaluated, evaluate
+from llmeval.engine.evaluate import evaluate
 from llmeval.engine.gather import Usage
 from llmeval.engine.journal import Journal, JournaledRun
 from llmeval.engine.progress import Meter, Progress, Silent
+from llmeval.engine.verdicts import Evaluated
+from llmeval.engine.windows import DEFAULT_WINDOW, order_by_data
 
 __all__ = [
     "DEFAULT_WINDOW",
@@ -15,4 +17,5 @@ __all__ = [
     "Silent",
     "Usage",
     "evaluate",
+    "order_by_data",
 ]

@@ -1,56 +1,30 @@
 """Evaluate tasks on a model: windows of samples through the gather, results in order.
 
-Samples of all tasks form one sequence that is cut into windows of fixed size. A window's samples
-run concurrently; its results leave in order before the next one starts, so memory is bounded by
-the window, and which questions are answered together depends on nothing but the command.
+Samples of all tasks form one sequence that is cut into windows. A window's samples run
+concurrently; its results leave in order before the next one is answered. Which questions are
+answered together depends on nothing but the command.
+
+The next window is opened ahead: while the model answers one, the samples of the next are rendered
+in a thread, their evaluations run up to their first questions, and the model warms up for those.
+Memory is bounded by two windows.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
-import math
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from llmeval.core import (
-    Ask,
-    InformedModel,
-    InvalidResult,
-    LlmevalError,
-    Model,
-    Request,
-    Response,
-    Sample,
-    Score,
-    Task,
-    Unscorable,
-)
-from llmeval.engine.gather import Gather, NoAnswer, Usage, require_answers
+from llmeval.core import Ask, InformedModel, Model, Request, Response, Sample, Task
+from llmeval.engine.gather import Gather, Usage, Window
 from llmeval.engine.journal import Journal, JournaledRun
 from llmeval.engine.progress import Progress, Silent
-
-log = logging.getLogger(__name__)
-
-DEFAULT_WINDOW = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """A sample with everything that happened to it."""
-
-    task: Task
-    sample: Sample
-    exchanges: Sequence[tuple[Request, Response]]
-    scores: Sequence[Score]
-
+from llmeval.engine.verdicts import Evaluated, require_answers, score
+from llmeval.engine.windows import DEFAULT_WINDOW, WINDOW_CHARACTERS, Renderer, WindowCutter
 
 Sink = Callable[[Sequence[Evaluated]], None]
 """Takes each window's results, in the order of the samples."""
-
-Judge = Callable[[Task, Sample, int], Coroutine[None, None, Evaluated]]
 
 
 def evaluate(
@@ -62,11 +36,13 @@ def evaluate(
     sink: Sink,
     progress: Progress | None = None,
     window: int = DEFAULT_WINDOW,
+    characters: int = WINDOW_CHARACTERS,
     usage: Usage | None = None,
 ) -> Usage:
     """Evaluate every sample of ``tasks``; return what was asked.
 
     Args:
+        window, characters: bounds of a window, in samples and in characters of their prompts.
         usage: counted in while the run goes on, for a caller that wants it when the run breaks off.
 
     Raises:
@@ -75,85 +51,127 @@ def evaluate(
     """
     progress, usage = progress or Silent(), usage or Usage()
     progress.start(sum(len(task) for task in tasks))
+    cutter = WindowCutter(tasks, window, characters)
     try:
         if isinstance(model, InformedModel):
-            return asyncio.run(_evaluate_informed(tasks, model, sink, progress, window, usage))
-        gather = Gather(model, journal, run, usage)
+            for task in tasks:
+                model.study(task)
+            return asyncio.run(_evaluate_informed(cutter, model, sink, progress, usage))
+        pipeline = _Pipeline(Gather(model, journal, run, usage), Renderer(cutter), progress)
         try:
-            return asyncio.run(_evaluate_gathered(tasks, gather, sink, progress, window))
+            asyncio.run(pipeline.run(sink))
         finally:
-            gather.close()
+            pipeline.close()
+        return usage
     finally:
         progress.stop()
 
 
-async def _evaluate_gathered(
-    tasks: Sequence[Task], gather: Gather, sink: Sink, progress: Progress, window: int
-) -> Usage:
-    async def judge(task: Task, sample: Sample, number: int) -> Evaluated:
-        exchanges: list[tuple[Request, Response]] = []
-        try:
-            scores = await _score(task, sample, gather.asker(number, exchanges))
-        finally:
-            gather.sample_done(number)
-        progress.advance(task.name)
-        return Evaluated(task, sample, exchanges, scores)
+@dataclass(slots=True)
+class _Opened:
+    """A window whose samples are rendered and being evaluated."""
 
-    for items in _windows(tasks, window):
-        gather.open_window(len(items))
-        results = _Results(judge, items)
-        driver = asyncio.create_task(gather.answer_window())
-        await _first_error(driver, results)
-        sink(await results.in_order())
-    return gather.usage
+    window: Window = field(default_factory=Window)
+    jobs: list[asyncio.Task[Evaluated]] = field(default_factory=list)
 
-
-class _Results:
-    """The concurrent evaluations of a window."""
-
-    def __init__(self, judge: Judge, items: Sequence[tuple[Task, Sample]]) -> None:
-        self.running = [
-            asyncio.create_task(judge(task, sample, number))
-            for number, (task, sample) in enumerate(items)
-        ]
-
-    async def in_order(self) -> list[Evaluated]:
-        return [await job for job in self.running]
-
-
-async def _first_error(driver: asyncio.Task[None], results: _Results) -> None:
-    """Wait for the window; let the first error of the driver or of a sample end it at once."""
-    jobs: set[asyncio.Task[Any]] = {driver, *results.running}
-    done, waiting = await asyncio.wait(jobs, return_when=asyncio.FIRST_EXCEPTION)
-    error = next((job.exception() for job in done if job.exception()), None)
-    if error is not None:
-        for job in waiting:
+    async def abandon(self) -> None:
+        jobs: list[asyncio.Task[Any]] = [*self.jobs]
+        if self.window.preparing is not None:
+            jobs.append(self.window.preparing)
+        for job in jobs:
             job.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        raise error
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+
+class _Pipeline:
+    """Opens each window while the one before it is answered."""
+
+    def __init__(self, gather: Gather, renderer: Renderer, progress: Progress) -> None:
+        self._gather = gather
+        self._renderer = renderer
+        self._progress = progress
+
+    def close(self) -> None:
+        """End all threads."""
+        self._renderer.close()
+        self._gather.close()
+
+    async def run(self, sink: Sink) -> None:
+        current = _Opened()
+        opening = asyncio.create_task(self._open())
+        try:
+            while (current := await opening).jobs:
+                opening = asyncio.create_task(self._open())
+                results = await self._finish(current)
+                current = _Opened()  # a window's results are held no longer than it takes
+                sink(results)
+                del results
+        finally:
+            opening.cancel()
+            left = await asyncio.gather(opening, return_exceptions=True)
+            for opened in (current, *left):
+                if isinstance(opened, _Opened):
+                    await opened.abandon()
+
+    async def _open(self) -> _Opened:
+        """Render the next window and evaluate its samples up to their first questions."""
+        opened = _Opened()
+        try:
+            self._renderer.open()
+            while items := await self._renderer.take():
+                for task, sample in items:
+                    self._start(opened, task, sample)
+                await asyncio.sleep(0)  # they park
+                self._gather.look_ahead(opened.window)
+        except BaseException:
+            await opened.abandon()
+            raise
+        return opened
+
+    def _start(self, opened: _Opened, task: Task, sample: Sample) -> None:
+        number, exchanges = len(opened.jobs), list[tuple[Request, Response]]()
+        ask = self._gather.join(opened.window, number, exchanges)
+
+        async def judge() -> Evaluated:
+            try:
+                scores = await score(task, sample, ask)
+            finally:
+                self._gather.leave(opened.window, number)
+            self._progress.advance(task.name)
+            return Evaluated(task, sample, exchanges, scores)
+
+        opened.jobs.append(asyncio.create_task(judge()))
+
+    async def _finish(self, opened: _Opened) -> list[Evaluated]:
+        """Answer a window; the first error of the driver or of a sample ends it at once."""
+        driver = asyncio.create_task(self._gather.answer_window(opened.window))
+        jobs: set[asyncio.Task[Any]] = {driver, *opened.jobs}
+        try:
+            done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_EXCEPTION)
+            error = next((job.exception() for job in done if job.exception()), None)
+            if error is not None:
+                raise error
+        finally:
+            driver.cancel()
+            await asyncio.gather(driver, return_exceptions=True)
+        return [job.result() for job in opened.jobs]
 
 
 async def _evaluate_informed(
-    tasks: Sequence[Task],
-    model: InformedModel,
-    sink: Sink,
-    progress: Progress,
-    window: int,
-    usage: Usage,
+    cutter: WindowCutter, model: InformedModel, sink: Sink, progress: Progress, usage: Usage
 ) -> Usage:
     """Baselines answer from the sample itself: no gather, no journal."""
-    for task in tasks:
-        model.study(task)
 
-    async def judge(task: Task, sample: Sample, number: int) -> Evaluated:
+    async def judge(task: Task, sample: Sample) -> Evaluated:
         exchanges: list[tuple[Request, Response]] = []
-        scores = await _score(task, sample, _informed_ask(model, task, sample, exchanges))
+        scores = await score(task, sample, _informed_ask(model, task, sample, exchanges))
         usage.requests += len(exchanges)
         progress.advance(task.name)
         return Evaluated(task, sample, exchanges, scores)
 
-    for items in _windows(tasks, window):
-        sink(await _Results(judge, items).in_order())
+    for items in cutter.windows():
+        jobs = [asyncio.create_task(judge(task, sample)) for task, sample in items]
+        sink([await job for job in jobs])
     return usage
 
 
@@ -170,61 +188,3 @@ def _informed_ask(
         return responses
 
     return ask
-
-
-async def _score(task: Task, sample: Sample, ask: Ask) -> list[Score]:
-    """Evaluate one sample; whatever goes wrong becomes a status, never a number."""
-    try:
-        scores = [_honest(score) for score in await task.evaluate(sample, ask)]
-    except LlmevalError:
-        raise
-    except Unscorable as verdict:
-        return [Score(m, status="unscored", reason=str(verdict)) for m in task.metrics]
-    except NoAnswer as failure:
-        return [Score(m, status="errored", reason=str(failure)) for m in task.metrics]
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        log.warning("%s, sample %s: %s", task.name, sample.id, reason, exc_info=error)
-        return [Score(m, status="errored", reason=reason) for m in task.metrics]
-    return _complete(task, scores)
-
-
-def _honest(score: Score) -> Score:
-    """Refuse a value that is no number; make a NumPy number or a truth value a plain float."""
-    if score.status != "scored" or (score.value is None and score.item is not None):
-        return score
-    if score.value is None:
-        reason = "the task reported no value"
-    elif math.isfinite(score.value):
-        return replace(score, value=float(score.value))
-    else:
-        reason = f"the value is {score.value}, not a number"
-    return replace(score, value=None, item=None, status="unscored", reason=reason)
-
-
-def _complete(task: Task, scores: list[Score]) -> list[Score]:
-    """Say so where a task left one of its metrics out: coverage must show it."""
-    given = {score.metric for score in scores}
-    missing = [m for m in list(task.metrics) if m not in given]
-    return scores + [
-        Score(m, status="unscored", reason="the task reported no value") for m in missing
-    ]
-
-
-def _windows(tasks: Sequence[Task], size: int) -> Iterator[list[tuple[Task, Sample]]]:
-    sequence = ((task, sample) for task in tasks for sample in _samples(task))
-    while items := list(itertools.islice(sequence, size)):
-        yield items
-
-
-def _samples(task: Task) -> Iterator[Sample]:
-    try:
-        yield from task.samples()
-    except LlmevalError:
-        raise
-    except Exception as error:
-        raise InvalidResult(
-            f"the task broke off while it gave its samples: {type(error).__name__}: {error}",
-            where=task.name,
-            mend="answers so far are kept; mend the task, then give the same command",
-        ) from error

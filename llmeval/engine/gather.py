@@ -7,41 +7,22 @@ in the batches that it plans. Each batch is journaled before its samples go on.
 Batches are planned over all questions that this run itself has to answer, *including* those that
 an earlier, killed attempt already answered; such batches are then skipped. So a resumed run puts
 the same questions together as an unbroken one, and its numbers are equal to the last bit.
+
+While a window is answered, the samples of the next one may park as well, and the model may warm up
+for their questions. What is planned then depends on neither: it waits for the window's turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from llmeval.core import (
-    Answers,
-    Ask,
-    Failure,
-    InvalidResult,
-    LlmevalError,
-    Model,
-    Request,
-    Response,
-)
+from llmeval.core import Ask, Failure, InvalidResult, Model, Request, Response
+from llmeval.engine.answering import Answerer
 from llmeval.engine.journal import Entry, Journal, JournaledRun, Key, Keyring
-
-_FAILURES_IN_A_ROW = 20
-
-
-class NoAnswer(Exception):
-    """A question of this sample got no answer; the text is the reason."""
-
-
-def require_answers(responses: Sequence[Response]) -> None:
-    """Raise for a question without an answer: a task only ever sees answers."""
-    for response in responses:
-        if isinstance(response, Failure):
-            raise NoAnswer(response.reason)
+from llmeval.engine.verdicts import require_answers
 
 
 @dataclass(slots=True)
@@ -79,14 +60,25 @@ class _Waiting:
 
 
 @dataclass(slots=True)
-class _Window:
-    """Which samples of the current window are parked, and what they wait for."""
+class Window:
+    """Which samples of a window are parked, and what they wait for.
+
+    Attributes:
+        found: what the journal was seen to hold before the window's turn; answers never change.
+        looked_at: how many of ``pending`` were looked up ahead.
+        unprepared: questions for which the model has yet to warm up.
+        preparing: the model's warm-up.
+    """
 
     unfinished: int = 0
     outstanding: dict[int, int] = field(default_factory=dict)
     pending: list[_Waiting] = field(default_factory=list)
     ended: set[int] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    found: dict[Key, Entry] = field(default_factory=dict)
+    looked_at: int = 0
+    unprepared: list[Request] = field(default_factory=list)
+    preparing: asyncio.Task[None] | None = None
 
     @property
     def all_parked(self) -> bool:
@@ -104,20 +96,21 @@ class Gather:
         self._run = run
         self._keyring = Keyring(model.fingerprint)
         self._seen: set[Key] = set()
-        self._window = _Window()
-        self._failures_in_a_row = 0
-        self._given_up: InvalidResult | None = None
-        # The model works in a thread of its own, so that scoring and sandboxes go on meanwhile.
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="llmeval-model")
+        self._answerer = Answerer(model)
+        self._breaking = False
         self.usage = usage or Usage()
 
     def close(self) -> None:
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._answerer.close()
 
-    def asker(self, sample: int, exchanges: list[tuple[Request, Response]]) -> Ask:
-        """Return the ``ask`` of one sample; questions and answers are noted in ``exchanges``."""
+    def join(self, window: Window, sample: int, exchanges: list[tuple[Request, Response]]) -> Ask:
+        """Let a sample into a window and return its ``ask``.
 
-        window = self._window
+        Args:
+            sample: its number in the window.
+            exchanges: its questions and answers are noted here.
+        """
+        window.unfinished += 1
 
         async def ask(requests: Sequence[Request]) -> list[Response]:
             responses = await self._park(window, sample, requests)
@@ -128,7 +121,7 @@ class Gather:
         return ask
 
     async def _park(
-        self, window: _Window, sample: int, requests: Sequence[Request]
+        self, window: Window, sample: int, requests: Sequence[Request]
     ) -> list[Response]:
         if sample in window.ended:  # what a failed sample left running
             raise asyncio.CancelledError
@@ -147,26 +140,48 @@ class Gather:
                 window.changed.set()
             raise
 
-    def open_window(self, samples: int) -> None:
-        """Start a window of so many samples."""
-        self._window = _Window(unfinished=samples)
-
-    def sample_done(self, sample: int) -> None:
+    def leave(self, window: Window, sample: int) -> None:
         """Note that a sample of the window needs no more answers.
 
         It may leave asks behind: where one of its concurrent asks failed, or ran out of time.
         """
-        window = self._window
         window.unfinished -= 1
         window.ended.add(sample)
-        for ask in window.pending:
-            if ask.sample == sample:
-                ask.future.cancel()
+        if sample in window.outstanding:
+            for ask in window.pending:
+                if ask.sample == sample:
+                    ask.future.cancel()
         window.changed.set()
 
-    async def answer_window(self) -> None:
-        """Answer until every sample of the window is done."""
-        window = self._window
+    # -- before a window's turn ------------------------------------------------------------------
+
+    def look_ahead(self, window: Window) -> None:
+        """Look up what was parked since the last look; let the model warm up for the rest."""
+        asks = window.pending[window.looked_at :]
+        window.looked_at = len(window.pending)
+        questions = _questions(asks)
+        window.found |= self._journal.lookup([key for key in questions if key not in window.found])
+        planned, _ = self._divide(questions, window.found)
+        window.unprepared += [questions[key] for key in planned]
+        if window.preparing is None and window.unprepared:
+            window.preparing = asyncio.create_task(self._prepare(window))
+
+    async def _prepare(self, window: Window) -> None:
+        while requests := window.unprepared:
+            window.unprepared = []
+            await self._answerer.prepare(requests)
+        window.preparing = None
+
+    # -- a window's turn -------------------------------------------------------------------------
+
+    async def answer_window(self, window: Window) -> None:
+        """Answer until every sample of the window is done.
+
+        Raises:
+            LlmevalError: the run as a whole cannot go on.
+        """
+        if window.preparing is not None:
+            await window.preparing
         while window.unfinished:
             if window.all_parked and window.pending:
                 await self._flush(window)
@@ -174,29 +189,41 @@ class Gather:
                 await window.changed.wait()
             window.changed.clear()
 
-    async def _flush(self, window: _Window) -> None:
+    async def _flush(self, window: Window) -> None:
         # By sample, not by who asked first: the order then depends on no timing.
         waited_for = [ask for ask in window.pending if not ask.future.done()]
         asks, window.pending = sorted(waited_for, key=lambda ask: ask.sample), []
-        questions = {k: r for ask in asks for k, r in zip(ask.keys, ask.requests, strict=True)}
+        questions = _questions(asks)
         waiting: dict[Key, list[_Waiting]] = {}
         for ask in asks:
             for key in ask.missing:
                 waiting.setdefault(key, []).append(ask)
         answered: dict[Key, Response] = {}
-        known = self._journal.lookup(list(questions))
+        known, window.found = window.found, {}
+        known |= self._journal.lookup([key for key in questions if key not in known])
         planned, ready = self._divide(questions, known)
         self._count_asked(asks, known)
         self._resolve(window, ready, waiting, answered)
-        for keys in self._plan(planned, questions):
-            responses = {key: known[key].response for key in keys if key in known}
-            responses |= await self._ask_model([k for k in keys if k not in known], questions)
-            self._count_answered(responses)
-            self._resolve(window, responses, waiting, answered)
-            await asyncio.sleep(0)  # let the samples that have their answers go on meanwhile
+        jobs = [
+            asyncio.create_task(self._answer_batch(keys, questions, known))
+            for keys in self._plan(planned, questions)
+        ]
+        try:
+            for job in jobs:  # in the order planned, so that samples go on in the same order
+                responses = await job
+                self._count_answered(responses)
+                self._resolve(window, responses, waiting, answered)
+                await asyncio.sleep(0)  # let the samples that have their answers go on meanwhile
+        except Exception:  # the run ends; what the model is at is journaled all the same
+            self._breaking = True
+            await asyncio.gather(*jobs, return_exceptions=True)
+            raise
+        finally:
+            for job in jobs:
+                job.cancel()
 
     def _divide(
-        self, questions: dict[Key, Request], known: dict[Key, Entry]
+        self, questions: Mapping[Key, Request], known: Mapping[Key, Entry]
     ) -> tuple[list[Key], dict[Key, Response]]:
         """Split questions into those that are planned into batches and those that are answered.
 
@@ -226,58 +253,39 @@ class Gather:
             )
         return [[keys[i] for i in batch] for batch in batches]
 
-    async def _ask_model(
-        self, keys: Sequence[Key], questions: dict[Key, Request]
+    async def _answer_batch(
+        self, keys: Sequence[Key], questions: Mapping[Key, Request], known: Mapping[Key, Entry]
     ) -> dict[Key, Response]:
-        """Ask the model what is left of a batch, and journal what it answers."""
-        if not keys:
-            return {}
-        loop = asyncio.get_running_loop()
-        requests = [questions[key] for key in keys]
-        began = time.monotonic()
-        answers = await loop.run_in_executor(self._worker, self._answer_or_bisect, requests)
-        self.usage.model_seconds += time.monotonic() - began
+        """Return a batch's answers: those of the journal, and the model's to what is left."""
+        responses = {key: known[key].response for key in keys if key in known}
+        missing = [key for key in keys if key not in known]
+        if not missing:
+            return responses
+        async with self._answerer.slots:
+            if self._breaking:
+                raise asyncio.CancelledError
+            return responses | await self._ask_model(missing, questions)
+
+    async def _ask_model(
+        self, keys: Sequence[Key], questions: Mapping[Key, Request]
+    ) -> dict[Key, Response]:
+        """Ask the model, and journal what it answers."""
+        try:
+            answers = await self._answerer.answer([questions[key] for key in keys])
+        finally:
+            self.usage.model_seconds = self._answerer.seconds
         responses = dict(zip(keys, answers.responses, strict=True))
         kept = {k: r for k, r in responses.items() if not isinstance(r, Failure)}
-        responses |= self._journal.commit(self._run, kept, answers.computed_tokens)
-        if self._given_up is not None:  # what else the batch gave is journaled
-            raise self._given_up
-        return responses
-
-    def _answer_or_bisect(self, requests: Sequence[Request]) -> Answers:
-        """Answer a batch; where the model breaks on it, find the questions that break it."""
-        if self._given_up is not None:
-            return Answers([Failure(str(self._given_up))] * len(requests))
-        try:
-            answers = self._model.answer(requests)
-            if len(answers.responses) != len(requests):
-                raise RuntimeError(
-                    f"the model gave {len(answers.responses)} answers to {len(requests)} questions"
-                )
-            self._failures_in_a_row = 0
-            return answers
-        except LlmevalError:
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        if len(requests) == 1:
-            self._failures_in_a_row += 1
-            if self._failures_in_a_row >= _FAILURES_IN_A_ROW:
-                self._given_up = InvalidResult(
-                    f"the model failed {_FAILURES_IN_A_ROW} times in a row, last with {reason}",
-                    mend="answers so far are kept; mend the model, then give the same command",
-                )
-            return Answers([Failure(reason)])
-        half = len(requests) // 2
-        parts = [self._answer_or_bisect(requests[:half]), self._answer_or_bisect(requests[half:])]
-        return Answers(
-            [r for part in parts for r in part.responses],
-            sum(part.computed_tokens for part in parts),
+        responses |= self._journal.commit(
+            self._run, kept, answers.computed_tokens, answers.distinct_tokens
         )
+        if self._answerer.given_up is not None:  # what else the batch gave is journaled
+            raise self._answerer.given_up
+        return responses
 
     def _resolve(
         self,
-        window: _Window,
+        window: Window,
         responses: dict[Key, Response],
         waiting: dict[Key, list[_Waiting]],
         answered: dict[Key, Response],
@@ -292,7 +300,7 @@ class Gather:
                     ask.future.set_result([answered[k] for k in ask.keys])
 
     @staticmethod
-    def _unpark(window: _Window, sample: int) -> None:
+    def _unpark(window: Window, sample: int) -> None:
         window.outstanding[sample] -= 1
         if not window.outstanding[sample]:
             del window.outstanding[sample]
@@ -314,3 +322,8 @@ class Gather:
             self.usage.completion_tokens += response.completion_tokens
             self.usage.truncated += bool(response.truncated)
             self.usage.separate_boundaries += getattr(response, "boundary", None) == "separate"
+
+
+def _questions(asks: Sequence[_Waiting]) -> dict[Key, Request]:
+    """Return each question once, in the order asked."""
+    return {k: r for ask in asks for k, r in zip(ask.keys, ask.requests, strict=True)}

@@ -22,7 +22,7 @@ from llmeval.core import LlmevalError, Request, Response, StorageError
 from llmeval.core.hashes import canonical_json
 from llmeval.core.responses import from_plain, to_plain
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _LOOKUP_CHUNK = 500  # SQLite's default bound on variables in one statement is 999 or more
 
 _SCHEMA = """
@@ -32,7 +32,8 @@ CREATE TABLE runs (
     spec TEXT NOT NULL,
     started REAL NOT NULL,
     finished REAL,
-    computed_tokens INTEGER NOT NULL DEFAULT 0
+    computed_tokens INTEGER NOT NULL DEFAULT 0,
+    distinct_tokens INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX unfinished ON runs (spec) WHERE finished IS NULL;
 CREATE TABLE answers (
@@ -41,6 +42,9 @@ CREATE TABLE answers (
     response BLOB NOT NULL
 ) WITHOUT ROWID;
 """
+
+# What brings a file of a version to the next one.
+_MIGRATIONS = {1: "ALTER TABLE runs ADD COLUMN distinct_tokens INTEGER NOT NULL DEFAULT 0"}
 
 Key = bytes
 
@@ -60,6 +64,14 @@ class Entry:
 
     response: Response
     run: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """Tokens of a run over all of its attempts; see :class:`llmeval.core.Answers`."""
+
+    computed: int = 0
+    distinct: int = 0
 
 
 class Keyring:
@@ -103,6 +115,9 @@ class Journal:
             if version == 0:
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     self._db.execute(statement)
+            for old in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
+                self._db.execute(_MIGRATIONS[old])
+            if version != SCHEMA_VERSION:
                 self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def __enter__(self) -> Journal:
@@ -140,13 +155,13 @@ class Journal:
         with self._guarded(), self._transaction():
             self._db.execute("UPDATE runs SET finished = ? WHERE id = ?", (time.time(), run.id))
 
-    def computed_tokens(self, run: JournaledRun) -> int:
-        """Tokens that the model computed for a run, over all of its attempts."""
+    def tokens(self, run: JournaledRun) -> TokenCounts:
+        """Return what the model computed for a run, over all of its attempts."""
         with self._guarded():
-            (tokens,) = self._db.execute(
-                "SELECT computed_tokens FROM runs WHERE id = ?", (run.id,)
+            counts = self._db.execute(
+                "SELECT computed_tokens, distinct_tokens FROM runs WHERE id = ?", (run.id,)
             ).fetchone()
-        return int(tokens)
+        return TokenCounts(*counts)
 
     # -- answers --------------------------------------------------------------------------------
 
@@ -165,7 +180,11 @@ class Journal:
         return found
 
     def commit(
-        self, run: JournaledRun, answers: Mapping[Key, Response], computed_tokens: int
+        self,
+        run: JournaledRun,
+        answers: Mapping[Key, Response],
+        computed_tokens: int,
+        distinct_tokens: int = 0,
     ) -> dict[Key, Response]:
         """Write a batch's answers in one transaction and return what the journal then holds.
 
@@ -177,8 +196,9 @@ class Journal:
             self._db.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", rows)
             lost = len(rows) - (self._db.total_changes - before)
             self._db.execute(
-                "UPDATE runs SET computed_tokens = computed_tokens + ? WHERE id = ?",
-                (computed_tokens, run.id),
+                "UPDATE runs SET computed_tokens = computed_tokens + ?,"
+                " distinct_tokens = distinct_tokens + ? WHERE id = ?",
+                (computed_tokens, distinct_tokens, run.id),
             )
         if not lost:
             return dict(answers)

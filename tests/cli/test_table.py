@@ -138,6 +138,41 @@ def test_usage_and_cut_prompts_stand_below() -> None:
     ]
 
 
+def test_how_fast_the_model_computed_stands_at_the_end() -> None:
+    figures = {
+        "scorer": "packed",
+        "computed_tokens": 152_340,
+        "distinct_tokens": 150_832,
+        "tokens_per_second": 4119.6,
+        "matmul_share": 0.714,
+        "fallback": None,
+    }
+    told = summary({"t": task()})
+    assert render(told, 100, performance=figures) == [
+        *render(told, 100),
+        "computed 152,340 tokens (1.01 x distinct), 4,120 tokens/s,"
+        " 71% of this machine's matrix rate",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("figures", "lines"),
+    [
+        ({}, []),
+        ({"computed_tokens": 0, "distinct_tokens": 0, "tokens_per_second": 0.0}, []),
+        (
+            {"computed_tokens": 70, "distinct_tokens": 0, "fallback": "positions\nare ALiBi"},
+            ["computed 70 tokens", "scored in plain batches: positions are ALiBi"],
+        ),
+    ],
+)
+def test_figures_that_a_model_does_not_tell_are_left_out(
+    figures: dict[str, Any], lines: list[str]
+) -> None:
+    told = summary({"t": task()})
+    assert render(told, 100, performance=figures) == [*render(told, 100), *lines]
+
+
 def test_color_is_only_added_never_needed() -> None:
     import re
 

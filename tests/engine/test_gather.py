@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from llmeval.core import (
     UsageError,
 )
 from llmeval.engine import Journal
-from llmeval.engine.journal import Keyring
+from llmeval.engine.journal import Keyring, TokenCounts
 from tests.support.attempts import Attempt, attempt, journaled
 from tests.support.fakes import FakeModel, FakeTask, complete
 
@@ -68,7 +69,8 @@ def test_another_run_asks_nothing_again(tmp_path: Path) -> None:
     assert second.exchanges() == first.exchanges()
     assert second.usage is not None
     assert second.usage.cached == second.usage.requests == 80
-    assert second.usage.prompt_tokens == second.computed_tokens == 0
+    assert second.usage.prompt_tokens == 0
+    assert second.tokens == TokenCounts(computed=0, distinct=0)
 
 
 def test_another_model_is_asked_anew(tmp_path: Path) -> None:
@@ -237,6 +239,92 @@ def test_the_answer_that_another_run_gave_first_is_the_one_that_counts(tmp_path:
     texts = {r.sample.id: [a.text for _, a in r.exchanges] for r in made.results}  # type: ignore[union-attr]
     own = {i: [fake_text(f"good {i}")] for i in "02"}
     assert texts == {**own, "1": ["the first answer"]}
+
+
+# -- several batches at once ---------------------------------------------------------------------
+
+
+def test_as_many_batches_are_answered_at_once_as_the_model_takes(tmp_path: Path) -> None:
+    """Three meet at a barrier, which two would not pass; a fourth at once would be seen."""
+    barrier, lock = threading.Barrier(3), threading.Lock()
+    now, most = 0, 0
+
+    def before(requests: Sequence[Request]) -> None:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        barrier.wait(timeout=30)
+        with lock:
+            now -= 1
+
+    model = FakeModel(batch=4, before=before, concurrency=3)
+    made = attempt([FakeTask(n=48, evaluate=ask_once)], model, tmp_path)
+    assert most == 3
+    assert len(model.batches) == 12
+    assert set(statuses(made).values()) == {"scored"}
+
+
+async def ask_once(sample: Sample, ask: Ask) -> list[Score]:
+    await complete(ask, f"question {sample.id:>3}")
+    return [Score("acc", 1.0)]
+
+
+def test_the_model_has_its_next_batch_while_the_last_one_is_journaled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing the first batch ends only when the second one has begun."""
+    begun, seen, commit = threading.Event(), list[bool](), Journal.commit
+
+    def before(requests: Sequence[Request]) -> None:
+        if len(model.batches) == 1:
+            begun.set()
+
+    def slow_commit(*arguments: Any) -> Any:
+        seen.append(begun.wait(30))
+        return commit(*arguments)
+
+    monkeypatch.setattr(Journal, "commit", slow_commit)
+    model = FakeModel(batch=1, before=before)
+    attempt([FakeTask(n=3, evaluate=ask_once)], model, tmp_path)
+    assert seen == [True] * 3
+
+
+def test_samples_go_on_in_the_order_planned_whatever_batch_is_ready_first(tmp_path: Path) -> None:
+    """The first batch waits for the last one; what is journaled by then is not yet told."""
+    last, order = threading.Event(), list[str]()
+
+    def before(requests: Sequence[Request]) -> None:
+        if requests[0].prompt == "question   0":
+            assert last.wait(30)
+        if requests[0].prompt == "question   3":
+            last.set()
+
+    async def evaluate(sample: Sample, ask: Ask) -> list[Score]:
+        await ask_once(sample, ask)
+        order.append(sample.id)
+        return [Score("acc", 1.0)]
+
+    model = FakeModel(batch=1, before=before, concurrency=2)
+    attempt([FakeTask(n=4, evaluate=evaluate)], model, tmp_path)
+    assert order == list("0123")
+
+
+def test_what_other_threads_are_at_when_one_breaks_is_journaled(tmp_path: Path) -> None:
+    both, broken = threading.Barrier(2), threading.Event()
+
+    def before(requests: Sequence[Request]) -> None:
+        both.wait(30)
+        if "0" in str(requests[0].prompt):
+            broken.set()
+            raise UsageError("no")
+        assert broken.wait(30)
+
+    model = FakeModel(batch=1, before=before, concurrency=2)
+    with pytest.raises(UsageError):
+        attempt([FakeTask(n=2, evaluate=ask_once)], model, tmp_path)
+    ring = Keyring(model.fingerprint)
+    assert journaled(tmp_path) == {ring.key(GenerateRequest("question   1"))}
 
 
 # -- what the model cannot answer ----------------------------------------------------------------

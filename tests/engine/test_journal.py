@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from llmeval.core import Generation, Loglikelihood, LoglikelihoodRequest, Response, StorageError
 from llmeval.engine import Journal
-from llmeval.engine.journal import SCHEMA_VERSION, Entry, Keyring
+from llmeval.engine.journal import SCHEMA_VERSION, Entry, Keyring, TokenCounts
 from tests.core.test_responses import responses
 
 RING = Keyring("fp")
@@ -95,11 +95,11 @@ def test_the_first_answer_stays_and_the_second_run_reads_it(path: Path) -> None:
 def test_answers_outlive_the_process(path: Path) -> None:
     with Journal(path) as journal:
         run = journal.begin("spec", "run")
-        journal.commit(run, {key("a"): Generation("x")}, 5)
-        journal.commit(run, {key("b"): Generation("y")}, 6)
+        journal.commit(run, {key("a"): Generation("x")}, 5, 4)
+        journal.commit(run, {key("b"): Generation("y")}, 6, 3)
     with Journal(path) as journal:
         assert journal.unfinished("spec") == [run]
-        assert journal.computed_tokens(run) == 11
+        assert journal.tokens(run) == TokenCounts(computed=11, distinct=7)
         assert journal.lookup([key("b")])[key("b")].response == Generation("y")
 
 
@@ -178,6 +178,42 @@ def test_a_journal_from_a_newer_version_is_left_alone(path: Path) -> None:
     db.close()
 
 
+_FIRST_SCHEMA = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL UNIQUE,
+    spec TEXT NOT NULL,
+    started REAL NOT NULL,
+    finished REAL,
+    computed_tokens INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX unfinished ON runs (spec) WHERE finished IS NULL;
+CREATE TABLE answers (
+    key BLOB PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES runs (id),
+    response BLOB NOT NULL
+) WITHOUT ROWID;
+INSERT INTO runs VALUES (1, 'old run', 'spec', 1.5, NULL, 40);
+PRAGMA user_version=1;
+"""
+
+
+def test_a_journal_of_the_first_version_goes_on(path: Path) -> None:
+    """Its file keeps runs and answers, and an unfinished run counts on."""
+    answer = b'{"kind":"generation","text":"old","finish_reason":"stop"}'
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.executescript(_FIRST_SCHEMA)
+        db.execute("INSERT INTO answers VALUES (?, 1, ?)", (key("a"), answer))
+    db.close()
+    for distinct in (2, 4):  # the second time there is nothing left to migrate
+        with Journal(path) as journal:
+            (run,) = journal.unfinished("spec")
+            assert journal.lookup([key("a")]) == {key("a"): Entry(Generation("old"), 1)}
+            journal.commit(run, {key("b"): Generation("new")}, 1, 2)
+            assert journal.tokens(run) == TokenCounts(40 + distinct // 2, distinct)
+
+
 def test_a_file_that_is_no_journal(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"this is a text and was never a database" * 100)
@@ -242,7 +278,7 @@ def test_a_full_disk_keeps_what_was_committed_and_goes_on_later(path: Path) -> N
             journal.commit(run, bulky, 4)
         assert_one_line(error, str(path), "full", "free some disk space")
         assert set(journal.lookup([*answers, *bulky])) == set(answers)
-        assert journal.computed_tokens(run) == 3
+        assert journal.tokens(run).computed == 3
         journal._db.execute(f"PRAGMA max_page_count={2**30}")
         journal.commit(run, bulky, 4)  # the same journal goes on once there is room
     with Journal(path) as journal:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,3 @@ def keep_busy(path: str) -> None:
         time.sleep(0.01)
     print(*crew.pids, flush=True)
     time.sleep(600)
-
-
-if __name__ == "__main__":
-    keep_busy(sys.argv[1])

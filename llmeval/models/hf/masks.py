@@ -1,8 +1,9 @@
 """Attention masks for arbitrary visibility, in the form that a model's attention takes.
 
-Attention that runs PyTorch's SDPA takes a boolean mask; attention that is written out adds the
-mask to its scores. Models whose layers differ (sliding windows in some) take one mask for each
-type of layer. A model that knows windows only as a whole takes one mask with the window in it.
+Masks are additive, 0 or the dtype's lowest number: attention that is written out adds the mask to
+its scores, and PyTorch's SDPA makes the same of a boolean one, anew in every layer. Models whose
+layers differ (sliding windows in some) take one mask for each type of layer. A model that knows
+windows only as a whole takes one mask with the window in it.
 """
 
 from __future__ import annotations
@@ -21,13 +22,11 @@ class MaskForm:
     """How visibility is told to a model.
 
     Args:
-        additive: 0 and the dtype's lowest number instead of true and false.
-        dtype: of an additive mask.
+        dtype: the model's.
         windows: type of layer -> its window, None where a layer has none.
         by_type: whether the model takes one mask for each type of layer; else there is one type.
     """
 
-    additive: bool
     dtype: Any
     windows: dict[str, int | None]
     by_type: bool
@@ -49,8 +48,6 @@ class MaskForm:
         return masks if self.by_type else next(iter(masks.values()))
 
     def _write(self, seen: Any) -> Any:
-        if not self.additive:
-            return seen
         lowest = torch.finfo(self.dtype).min
         return torch.zeros(seen.shape, dtype=self.dtype, device=seen.device).masked_fill_(
             ~seen, lowest
@@ -68,18 +65,13 @@ def list_forms(model: Any) -> list[MaskForm]:
         return []  # layers that carry a state from token to token
     if "local" in (getattr(config, "attention_layers", None) or ()):
         return []  # GPT-Neo's windows: by place in the pass, not by position
-    eager = getattr(config, "_attn_implementation", "eager") != "sdpa"
     layouts: list[tuple[bool, dict[str, int | None]]] = []
     if types:
         layouts.append((True, {kind: _find_window(config, kind) for kind in types}))
     if len(types) <= 1:
         kind = types[0] if types else "sliding_attention"
         layouts.append((False, {kind: _find_window(config, kind)}))
-    return [
-        MaskForm(additive, model.dtype, windows, by_type)
-        for by_type, windows in layouts
-        for additive in (eager, not eager)
-    ]
+    return [MaskForm(model.dtype, windows, by_type) for by_type, windows in layouts]
 
 
 def _find_window(config: Any, kind: str) -> int | None:

@@ -219,6 +219,7 @@ class LmEvalTask:
             cluster=self._cluster(doc),
             gold=self._gold(doc, instances),
             payload=instances,
+            size=_size(instances),
         )
 
     def _cluster(self, doc: Mapping[str, Any]) -> str | None:
@@ -348,6 +349,12 @@ def count_shots(task: Foreign, options: TaskOptions) -> int:
     if options.num_fewshot is not None and own != 0:
         return options.num_fewshot
     return int(own or 0)
+
+
+def _size(instances: Sequence[Foreign]) -> int:
+    """Return the characters of what is asked; choices share their context, which counts once."""
+    texts = {text for instance in instances for text in instance.args if isinstance(text, str)}
+    return sum(map(len, texts))
 
 
 def _raw(instance: Foreign, response: Response) -> Any:

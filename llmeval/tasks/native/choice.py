@@ -101,7 +101,8 @@ class ChoiceTaskRunner(PromptedTask):
         gold = Gold(asked, tuple(dict.fromkeys([*main.right, *right])))
         context = self._prompter.write_text(self._question(row), self._examples_for(row, sample_id))
         target = main.texts[main.right[0]]
-        return Prepared(Payload(context, asked, sets), target, gold)
+        size = len(context) + sum(len(self._joint) + len(text) for text in asked)
+        return Prepared(Payload(context, asked, sets), target, gold, size)
 
     def _answer(self, row: Row) -> str:
         choices = self._main(row)

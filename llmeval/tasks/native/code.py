@@ -83,7 +83,7 @@ class CodeTaskRunner(NativeTask):
             setup=_read(self._setup, row),
         )
         solution = None if self._solution is None else _read(self._solution, row)
-        return Prepared(payload, solution, Gold(text=solution))
+        return Prepared(payload, solution, Gold(text=solution), payload.request.size)
 
     async def _evaluate(self, sample: Sample, ask: Ask) -> list[Score]:
         payload: Payload = sample.payload

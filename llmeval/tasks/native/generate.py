@@ -53,7 +53,8 @@ class GenerateTaskRunner(PromptedTask):
         targets = self._targets(row)
         prompt = self._prompter.write(self._question(row), self._examples_for(row, sample_id))
         payload = Payload(GenerateRequest(prompt, self._sampling), targets)
-        return Prepared(payload, targets[0], Gold(text=self._full_answer(row)))
+        gold = Gold(text=self._full_answer(row))
+        return Prepared(payload, targets[0], gold, payload.request.size)
 
     def _answer(self, row: Row) -> str:
         return self._targets(row)[0]

@@ -30,11 +30,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a row comes to: what the task needs to evaluate it, and what is right."""
+    """What a row comes to: what the task needs to evaluate it, what is right, how long it is."""
 
     payload: Any
     target: str | None
     gold: Gold | None
+    size: int = 0
 
 
 class NativeTask(ABC):
@@ -130,7 +131,9 @@ class NativeTask(ABC):
             made = self._prepare(row, sample.id)
         except TemplateError as error:
             return replace(sample, payload=Defect(f"row {index}: {error}"))
-        return replace(sample, target=made.target, gold=made.gold, payload=made.payload)
+        return replace(
+            sample, target=made.target, gold=made.gold, payload=made.payload, size=made.size
+        )
 
     # Compiling, with a syntax error that names the file.
 
