@@ -59,6 +59,9 @@ class InstantModel:
         self.asked += len(requests)
         return Answers([Loglikelihood(-float(len(r.prompt) % 7), False, 1, 700) for r in requests])
 
+    def close(self) -> None:
+        pass
+
     def apply_chat_template(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool
     ) -> str:

@@ -6,6 +6,7 @@ says something about both. Any backend that serves the pocket model can be check
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import tempfile
@@ -62,6 +63,17 @@ def examine(
     if isinstance(model, InformedModel):
         raise UsageError("a baseline answers nothing to check", where=model_name)
     known = load_known()
+    with contextlib.closing(model):
+        yield from _check_model(model, known, settings, allow_unsafe_code, progress)
+
+
+def _check_model(
+    model: Model,
+    known: dict[str, Any],
+    settings: ModelSettings,
+    allow_unsafe_code: bool,
+    progress: Progress | None,
+) -> Iterator[Check]:
     yield from _check_probe(model, known["probe"], settings.dtype)
     with tempfile.TemporaryDirectory(prefix="llmeval-doctor-") as folder:
         spec = RunSpec(

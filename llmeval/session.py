@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +59,7 @@ def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
         Interrupted: it was stopped; what was answered is journaled.
     """
     clock = _Clock()
-    with _Sandboxes(spec.allow_unsafe_code) as sandboxes:
-        model = _load_model(spec)
+    with _Sandboxes(spec.allow_unsafe_code) as sandboxes, _open_model(spec) as model:
         workbench = Workbench(
             mirror=spec.mirror,
             chat_template=_find_chat_template(spec, model),
@@ -72,10 +71,18 @@ def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
             return attempt.carry_out(progress)
 
 
-def _load_model(spec: RunSpec) -> Model | InformedModel:
-    if isinstance(spec.model, str):
-        return load_model(spec.model, spec.model_settings)
-    return spec.model
+@contextlib.contextmanager
+def _open_model(spec: RunSpec) -> Iterator[Model | InformedModel]:
+    """Load the model that is named and close it in the end; one that was handed in stays open."""
+    if not isinstance(spec.model, str):
+        yield spec.model
+        return
+    model = load_model(spec.model, spec.model_settings)
+    try:
+        yield model
+    finally:
+        if not isinstance(model, InformedModel):
+            model.close()
 
 
 def _find_chat_template(spec: RunSpec, model: Model | InformedModel) -> ChatTemplate:

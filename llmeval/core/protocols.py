@@ -124,6 +124,10 @@ class Model(Protocol):
         """Figures of the run as JSON data, asked for once at its end (tokens/s, ...)."""
         ...
 
+    def close(self) -> None:
+        """End its processes and connections; it is asked nothing more."""
+        ...
+
     def apply_chat_template(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool
     ) -> str:

@@ -106,11 +106,11 @@ def test_tokens_joined_across_the_boundary_are_scored_apart(gpt2_dir: Path, load
     model = load(gpt2_dir)
     rules = model._rules
     context, continuation = "i", "nto the "
-    whole = rules.encode_texts([context + continuation])[context + continuation]
-    before = rules.encode_texts([context])[context]
+    whole = rules.encode_texts([context + continuation])[context + continuation].tolist()
+    before = rules.encode_texts([context])[context].tolist()
     assert len(whole) == len(before) == 1, "the test's tokenizer should join these"
     [answer] = ask(model, [LoglikelihoodRequest(context, continuation)])
-    after = rules.encode_texts([continuation])[continuation]
+    after = rules.encode_texts([continuation])[continuation].tolist()
     assert answer.boundary == "separate"
     assert answer.num_tokens == len(after)
     assert answer.logprob == pytest.approx(reference_logprob(model, before, after), abs=1e-4)
@@ -119,7 +119,7 @@ def test_tokens_joined_across_the_boundary_are_scored_apart(gpt2_dir: Path, load
 def test_truncation_is_from_the_left_and_counted(gpt2_dir: Path, load: Any) -> None:
     model = load(gpt2_dir)
     context, continuation = "fox " * 60, "said: come"
-    whole = model._rules.encode_texts([context + continuation])[context + continuation]
+    whole = model._rules.encode_texts([context + continuation])[context + continuation].tolist()
     [answer] = ask(model, [LoglikelihoodRequest(context, continuation)])
     # 48 positions read 48 tokens and predict one more.
     assert answer.truncated == len(whole) - 49
@@ -127,7 +127,7 @@ def test_truncation_is_from_the_left_and_counted(gpt2_dir: Path, load: Any) -> N
 
 
 def test_a_continuation_as_long_as_the_context_is_the_longest(gpt2: Any) -> None:
-    ids = gpt2._rules.encode_texts(["fox " * 80])["fox " * 80]
+    ids = gpt2._rules.encode_texts(["fox " * 80])["fox " * 80].tolist()
     fits, too_long = (gpt2._rules._fit([0], ids[:size]) for size in (48, 49))
     assert len(fits.spans[0].targets) == 48
     assert isinstance(too_long, Failure)
@@ -158,7 +158,7 @@ def test_without_bos_and_eos_only_empty_contexts_fail(bare: Any) -> None:
 def test_a_prefix_token_mends_the_missing_bos(bare_dir: Path, load: Any) -> None:
     model = load(bare_dir, prefix_token_id=5)
     [answer] = ask(model, [LoglikelihoodRequest("", "fox")])
-    targets = model._rules.encode_texts(["fox"])["fox"]
+    targets = model._rules.encode_texts(["fox"])["fox"].tolist()
     assert answer.logprob == pytest.approx(reference_logprob(model, [5], targets), abs=1e-4)
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -142,9 +143,9 @@ def test_settings_that_look_back_act_as_in_lm_evals_batches(
     expected = theirs.generate_until(instances("generate_until", arguments), disable_tqdm=True)
     assert texts == expected
     if "no_repeat_ngram_size" in setting:
-        ours._computer.generator._config.pad_token_id = 0
+        ours._computer.generator._engine._config.pad_token_id = 0
         assert texts != [answer.text for answer in ask(ours, requests)], "padding should matter"
-    ours._computer.generator._config.update(repetition_penalty=1.0, no_repeat_ngram_size=0)
+    ours._computer.generator._engine._config.update(repetition_penalty=1.0, no_repeat_ngram_size=0)
     assert texts != [answer.text for answer in ask(ours, requests)], "the setting should matter"
 
 
@@ -237,5 +238,5 @@ def test_rolling_windows_are_lm_evals(length: int, size: int) -> None:
         (list(inputs), list(targets))
         for inputs, targets in get_rolling_token_windows(tokens, 7, length, 1)
     ]
-    windows = cut_windows(tokens, 7, length)
+    windows = cut_windows(np.array(tokens, np.int32), 7, length)
     assert [(s.inputs.tolist(), s.targets.tolist()) for s in windows] == expected

@@ -31,6 +31,7 @@ from llmeval.models.hf.workers import Crew, assign
 from tests.support.computers import Doer, start_doer, start_nothing
 
 SECONDS = 60.0  # to wait for what should take a moment
+PROGRAM = "import sys; from tests.support.computers import keep_busy; keep_busy(sys.argv[1])"
 
 
 def lives(pid: int) -> bool:
@@ -200,16 +201,17 @@ def test_closing_ends_busy_workers_and_tells_who_waits(
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_worker_outlives_the_run(number: signal.Signals, tmp_path: Path) -> None:
     program = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.computers", str(tmp_path / "busy")],
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "busy")],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert program.stdout is not None
-    pid = int(program.stdout.readline())
-    assert lives(pid)
-    program.send_signal(number)
-    program.wait(SECONDS)
+    with program:
+        assert program.stdout is not None
+        pid = int(program.stdout.readline())
+        assert lives(pid)
+        program.send_signal(number)
+        program.wait(SECONDS)
     wait_until(lambda: not lives(pid))
 
 
@@ -266,8 +268,8 @@ def answer_in_threads(model: Any, threads: int) -> list[Any]:
 
 @pytest.mark.slow
 def test_two_processes_answer_to_the_bit_as_one(llama_dir: Path, load: Any) -> None:
-    one = load(llama_dir, batch_size=2, pack_size=16)
-    two = load(llama_dir, batch_size=2, pack_size=16, workers=2)
+    one = load(llama_dir, batch_size=1, pack_size=2)
+    two = load(llama_dir, batch_size=1, pack_size=2, workers=2)
     try:
         assert (one.concurrency, two.concurrency) == (1, 2)
         assert one.fingerprint == two.fingerprint

@@ -119,6 +119,9 @@ class FakeModel:
         low_digits = company % 997 * 1e-12
         return Loglikelihood(-(value % 10_000) / 100 + low_digits, value % 2 == 0, 1, 5)
 
+    def close(self) -> None:
+        pass
+
     def apply_chat_template(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool
     ) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -13,16 +12,31 @@ from llmeval.core.responses import Failure, Loglikelihood, Response
 from llmeval.models.hf.batching import GENERATION_BUDGET, SCORING_BUDGET, Cutter
 from llmeval.models.hf.completions import GenerationUnit, PromptRow
 from llmeval.models.hf.generation import Generator
-from llmeval.models.hf.loading import Checkpoint, quiet_transformers
+from llmeval.models.hf.loading import Checkpoint, load_checkpoint, quiet_transformers
 from llmeval.models.hf.packability import Unpackable, find_runner
 from llmeval.models.hf.packed import PackedScorer
 from llmeval.models.hf.runner import Effort, PackRunner
 from llmeval.models.hf.scoring import PlainScorer, Scorer, ScoringUnit, SpanScore
+from llmeval.models.hf.source import Source
 from llmeval.models.hf.tokens import Encoded, TokenRules
 from llmeval.models.settings import ModelSettings
 
 _CPU_PACK = 256  # larger ones compute more attention that the mask then hides
 _MOST_OF_PACK = 8192
+
+
+def load_computer(
+    source: Source, name: str, settings: ModelSettings, identify: bool = True
+) -> Computer:
+    """Load a checkpoint and what computes with it.
+
+    Args:
+        identify: tell what the checkpoint's files are; one worker's knowing is enough.
+
+    Raises:
+        UsageError: it cannot be loaded.
+    """
+    return Computer(load_checkpoint(source, name, settings, identify), settings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,18 +68,25 @@ class Computer:
 
     Args:
         checkpoint: the loaded model.
-        rules: its tokenizer.
         settings: how it is asked.
     """
 
-    def __init__(self, checkpoint: Checkpoint, rules: TokenRules, settings: ModelSettings) -> None:
+    def __init__(self, checkpoint: Checkpoint, settings: ModelSettings) -> None:
         model = checkpoint.model
-        place = "cpu" if model.device.type == "cpu" else "gpu"
+        place = "cpu" if checkpoint.device.type == "cpu" else "gpu"
+        self.checkpoint = checkpoint
+        self.rules = TokenRules(
+            checkpoint.tokenizer,
+            checkpoint.max_length,
+            model.get_input_embeddings().num_embeddings,
+            settings.add_bos_token,
+            settings.prefix_token_id,
+        )
         size = settings.batch_size
         with quiet_transformers():
             found = _find_runner(checkpoint, settings)
         self.fallback = found.reason if isinstance(found, Unpackable) else None
-        pack_size = settings.pack_size or choose_pack_size(model)
+        pack_size = settings.pack_size or choose_pack_size(checkpoint)
         self.scorer: Scorer
         if isinstance(found, PackRunner):
             self.scorer = PackedScorer(found, pack_size)
@@ -73,7 +94,7 @@ class Computer:
             self.scorer = PlainScorer(model, Cutter(size, SCORING_BUDGET[place]))
         self.generator = Generator(
             model,
-            rules,
+            self.rules,
             found,
             cutter=Cutter(size, GENERATION_BUDGET[place]),
             slots=size,
@@ -123,16 +144,17 @@ def _find_runner(checkpoint: Checkpoint, settings: ModelSettings) -> PackRunner 
     return find_runner(checkpoint.model, checkpoint.max_length)
 
 
-def choose_pack_size(model: Any) -> int:
-    """Return how many new tokens a pack should have on a model's device.
+def choose_pack_size(checkpoint: Checkpoint) -> int:
+    """Return how many new tokens a pack should have on a checkpoint's device.
 
-    A GPU is kept busy as far as its free memory goes: float32 logits and their exponentials, and
-    the widest activations of a layer, for every token of the pack.
+    A GPU is kept busy as far as its memory goes: float32 logits and their exponentials, and the
+    widest activations of a layer, for every token of the pack. Equal devices choose equally.
     """
-    if model.device.type != "cuda":
+    if checkpoint.device.type != "cuda":
         return _CPU_PACK
-    config = model.config.get_text_config(decoder=True)
-    free = torch.cuda.mem_get_info(model.device)[0]
+    config = checkpoint.model.config.get_text_config(decoder=True)
+    total = torch.cuda.get_device_properties(checkpoint.device).total_memory
+    free = max(0, total - checkpoint.model.get_memory_footprint())
     fitting = int(0.25 * free / (10 * config.vocab_size + 64 * config.hidden_size))
     return min(_MOST_OF_PACK, max(_CPU_PACK, 1 << max(0, fitting.bit_length() - 1)))
 

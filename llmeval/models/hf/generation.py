@@ -16,7 +16,12 @@ from llmeval.models.hf.completions import Completions, Endings, GenerationUnit, 
 from llmeval.models.hf.packability import Unpackable
 from llmeval.models.hf.plain_generation import PlainGenerator
 from llmeval.models.hf.runner import PackRunner
-from llmeval.models.hf.slot_generation import SlotGenerator, choose_slots, find_decoding_fault
+from llmeval.models.hf.slot_generation import (
+    SlotGenerator,
+    can_share,
+    choose_slots,
+    find_decoding_fault,
+)
 from llmeval.models.hf.tokens import TokenRules
 from llmeval.models.packing import IntArray
 
@@ -116,8 +121,14 @@ class Generator:
         self._engine: SlotGenerator | PlainGenerator
         self.fallback = find_obstacle(model, runner, rules.max_length)
         if isinstance(runner, PackRunner) and self.fallback is None:
-            most = slots or choose_slots(model)
-            self._engine = SlotGenerator(model, runner, endings, most, pack_size)
+            self._engine = SlotGenerator(
+                model,
+                runner,
+                endings,
+                slots=slots or choose_slots(model),
+                pack_size=pack_size,
+                shares=can_share(model, runner, rules.max_length),
+            )
         else:
             self._engine = PlainGenerator(model, config, endings, cutter)
 

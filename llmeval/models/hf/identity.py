@@ -15,7 +15,7 @@ from typing import Any
 _PATTERNS = (
     "*.safetensors", "*.bin", "*.index.json", "config.json", "generation_config.json",
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
-    "*.model", "*.tiktoken", "chat_template*", "*.py",
+    "*.model", "*.tiktoken", "chat_template*", "*.py", "adapter_config.json", "*quant*config.json",
 )  # fmt: skip
 _CHUNK = 1 << 22
 

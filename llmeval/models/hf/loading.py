@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -15,7 +16,14 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from llmeval.core.errors import UsageError
+from llmeval.models.hf.adapters import apply_adapter, find_adapter, identify_adapter
 from llmeval.models.hf.identity import digest_folder
+from llmeval.models.hf.quantization import (
+    choose_quantization,
+    identify_quantization,
+    quiet_quantizers,
+    try_out,
+)
 from llmeval.models.hf.source import Source, check_tokenizer, find_commit, find_source
 from llmeval.models.settings import ModelSettings
 
@@ -31,10 +39,12 @@ class Checkpoint:
     """A loaded model with its tokenizer.
 
     Args:
-        model: transformers causal language model, on its device, in evaluation mode.
+        model: transformers causal language model, on its device or devices, in evaluation mode,
+            with its adapter inside.
         tokenizer: its tokenizer, with the chat template that the settings name.
         max_length: context in tokens.
-        identity: what the weights and the tokenizer are, for the fingerprint.
+        identity: what weights, tokenizer, adapter and quantisation are, for the fingerprint;
+            empty where nobody asked.
     """
 
     model: Any
@@ -42,14 +52,25 @@ class Checkpoint:
     max_length: int
     identity: dict[str, Any]
 
+    @property
+    def device(self) -> torch.device:
+        """Where ``input_ids`` go; with a ``device_map`` the layers may lie elsewhere."""
+        embedding = self.model.get_input_embeddings()
+        hook = getattr(embedding, "_hf_hook", None)  # accelerate's: weights may be kept away
+        place = getattr(hook, "execution_device", None)
+        return torch.device(embedding.weight.device if place is None else place)
 
-def load_checkpoint(source: Source, where: str, settings: ModelSettings) -> Checkpoint:
+
+def load_checkpoint(
+    source: Source, where: str, settings: ModelSettings, identify: bool = True
+) -> Checkpoint:
     """Load a checkpoint from a folder, the hub's cache or the hub.
 
     Args:
         source: where it is.
         where: the model's name on the command line, for messages.
         settings: how to load it.
+        identify: tell what its files are; a second process need not read them all once more.
 
     Raises:
         UsageError: it is damaged, incomplete, or no causal language model.
@@ -60,6 +81,7 @@ def load_checkpoint(source: Source, where: str, settings: ModelSettings) -> Chec
         torch.set_num_threads(settings.threads)
     tokenizer_source = _find_tokenizer(source, where, settings)
     check_tokenizer(tokenizer_source, where)
+    adapter = find_adapter(settings.peft, where) if settings.peft else None
     with quiet_transformers():
         config = _attempt(
             "configuration", where, lambda: _load_config(source, settings.trust_remote_code)
@@ -72,13 +94,28 @@ def load_checkpoint(source: Source, where: str, settings: ModelSettings) -> Chec
             "tokenizer", where, lambda: _load_tokenizer(tokenizer_source, settings)
         )
         _choose_template(tokenizer, settings.chat_template)
-        device = _choose_device(settings.device)
-        model = _attempt("weights", where, lambda: _load_weights(source, config, settings, where))
-        model = _attempt("weights", where, lambda: model.eval().to(device))
-    identity = {"model": _identify(source), "tokenizer": None}
-    if tokenizer_source is not source:
-        identity["tokenizer"] = _identify(tokenizer_source)
-    return Checkpoint(model, tokenizer, _find_length(config, tokenizer, settings, where), identity)
+        quantized = identify_quantization(config, settings)
+        with quiet_quantizers() if quantized or adapter else contextlib.nullcontext():
+            model = _attempt(
+                "weights", where, lambda: _load_weights(source, config, settings, where)
+            )
+            if adapter is not None:
+                model = _attempt("adapter", where, lambda: apply_adapter(model, adapter, where))
+    identity: dict[str, Any] = {}
+    if identify:
+        other = None if tokenizer_source is source else tokenizer_source
+        identity = {
+            "model": _identify(source),
+            "tokenizer": other and _identify(other),
+            "adapter": adapter and identify_adapter(_identify(adapter)),
+            "quantization": quantized,
+        }
+    checkpoint = Checkpoint(
+        model.eval(), tokenizer, _find_length(config, tokenizer, settings, where), identity
+    )
+    if quantized is not None:
+        try_out(checkpoint.model, checkpoint.device, where)
+    return checkpoint
 
 
 @contextmanager
@@ -111,11 +148,12 @@ def _attempt(part: str, where: str, load: Callable[[], Loaded]) -> Loaded:
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         text = text if len(text) <= 200 else text[:200] + "..."
-        mend = (
-            "set trust_remote_code=true if you trust it"
-            if "trust_remote_code" in str(error)
-            else "check that the checkpoint is whole"
-        )
+        if "trust_remote_code" in str(error):
+            mend = "set trust_remote_code=true if you trust it"
+        elif isinstance(error, ImportError):
+            mend = "install what it names; see docs/models.md for the extras"
+        else:
+            mend = "check that the checkpoint is whole"
         raise UsageError(f"cannot load the {part}: {text}", where=where, mend=mend) from error
 
 
@@ -135,12 +173,16 @@ def _load_tokenizer(source: Source, settings: ModelSettings) -> Any:
 
 def _load_weights(source: Source, config: Any, settings: ModelSettings, where: str) -> Any:
     dtype = settings.dtype if settings.dtype == "auto" else getattr(torch, settings.dtype)
+    quantization = choose_quantization(config, settings, where)
     model, report = AutoModelForCausalLM.from_pretrained(
         source.target,
         config=config,
         dtype=dtype,
         trust_remote_code=settings.trust_remote_code,
         output_loading_info=True,
+        # Straight to the device: quantised weights cannot all be moved later.
+        device_map=settings.device_map or {"": _choose_device(settings.device)},
+        **({} if quantization is None else {"quantization_config": quantization}),
         **source.options,
     )
     # transformers fills gaps with random numbers and goes on.

@@ -25,50 +25,54 @@ from llmeval.core.requests import (
 )
 from llmeval.core.responses import Failure
 from llmeval.models.hf.completions import PromptRow
-from llmeval.models.hf.computer import Computer, Work
+from llmeval.models.hf.computer import Computer, Work, load_computer
 from llmeval.models.hf.generation import GENERATION_VERSION
-from llmeval.models.hf.loading import Checkpoint, load_checkpoint
 from llmeval.models.hf.runner import Effort
 from llmeval.models.hf.scoring import SCORING_VERSION
 from llmeval.models.hf.source import Source
 from llmeval.models.hf.throughput import Figures
-from llmeval.models.hf.tokens import RULES_VERSION, Encoded, TokenRules, clean
+from llmeval.models.hf.tokens import RULES_VERSION, Encoded, clean
+from llmeval.models.hf.workers import Crew, assign
 from llmeval.models.settings import ModelSettings
 
 log = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "transformers", "tokenizers")
 _ANSWER_MAKERS = ("transformers", "tokenizers")
+# Where it is computed is no part of what was asked: a run may go on elsewhere.
+_PLACEMENT = ("workers", "device_map")
 
 
 def load_hf_model(source: Source, name: str, settings: ModelSettings) -> HFModel:
-    """Load a checkpoint as the model called ``name``.
+    """Load a checkpoint as the model called ``name``, in as many processes as the settings say.
 
     Raises:
         UsageError: it cannot be loaded.
     """
-    return HFModel(load_checkpoint(source, name, settings), name, settings)
+    own, *others = [
+        functools.partial(load_computer, source, name, share, identify=number == 0)
+        for number, share in enumerate(assign(settings))
+    ]
+    return HFModel(Crew(own, others), name, settings)
 
 
 class HFModel:
-    """A causal language model on one device; implements ``llmeval.core.Model``."""
+    """A causal language model on one device or several; implements ``llmeval.core.Model``."""
 
-    def __init__(self, checkpoint: Checkpoint, name: str, settings: ModelSettings) -> None:
-        model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    def __init__(self, crew: Crew[Computer], name: str, settings: ModelSettings) -> None:
         self._name = name
         self._settings = settings
-        self._checkpoint = checkpoint
-        self._rules = TokenRules(
-            tokenizer,
-            checkpoint.max_length,
-            model.get_input_embeddings().num_embeddings,
-            settings.add_bos_token,
-            settings.prefix_token_id,
-        )
-        self._computer = Computer(checkpoint, self._rules, settings)
+        self._crew = crew
+        self._computer = crew.own
+        self._checkpoint = crew.own.checkpoint
+        self._rules = crew.own.rules
         self._planned: dict[tuple[Request, ...], Work] = {}
-        self._figures = Figures(model)
+        self._figures = Figures(self._checkpoint.model, crew.concurrency)
         self._fingerprint = fingerprint(self._answer_makers())
+
+    def close(self) -> None:
+        """End the other processes, if there are any."""
+        self._crew.close()
 
     @property
     def name(self) -> str:
@@ -85,10 +89,10 @@ class HFModel:
 
     @property
     def concurrency(self) -> int:
-        return 1
+        return self._crew.concurrency
 
     def report(self) -> dict[str, Any]:
-        """Return what was computed so far, how fast, and by which scorer."""
+        """Return what was computed since this was last asked, how fast, and by which scorer."""
         names = {"scorer": self._computer.scorer.name, "fallback": self._computer.fallback}
         return names | self._figures.report()
 
@@ -100,13 +104,15 @@ class HFModel:
             "name": self._name,
             "architecture": type(model).__name__,
             "parameters": model.num_parameters(),
-            "settings": asdict(self._settings),
+            "settings": {k: v for k, v in asdict(self._settings).items() if k not in _PLACEMENT},
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": str(model.device),
             "max_length": self._checkpoint.max_length,
             "prefix_token_id": self._rules.prefix_id,
             "scorer": self._computer.scorer.name,
             "fallback": self._computer.fallback,
+            "generator": self._computer.generator.name,
+            "generator_fallback": self._computer.generator.fallback,
             "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
             "identity": self._checkpoint.identity,
         }
@@ -130,7 +136,7 @@ class HFModel:
         works = [work] if work else self._computer.plan(self._encode(requests))
         members = range(len(requests)) if work else [i for w in works for i in w.members]
         began = time.monotonic()
-        parts = [self._computer.compute(work) for work in works]
+        parts = [self._crew.compute(work) for work in works]
         responses = dict(zip(members, (r for part in parts for r in part.responses), strict=True))
         effort = functools.reduce(operator.add, (part.effort for part in parts), Effort())
         distinct = sum(part.distinct_tokens for part in parts)

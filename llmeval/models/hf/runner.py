@@ -59,7 +59,9 @@ class PackRunner:
     def __init__(self, model: Any, form: MaskForm) -> None:
         self._model = model
         self.form = form
-        self._selects_outputs = takes_argument(model, "logits_to_keep")
+        # Over several devices the places would be sent to the first one, the states be on the last.
+        spread = len(set(getattr(model, "hf_device_map", {}).values())) > 1
+        self._selects_outputs = takes_argument(model, "logits_to_keep") and not spread
         self._path: Layers = []
         self._keep: Any = None  # what of the last pack is the next one's path
         self._trunk = _Trunk()

@@ -83,7 +83,7 @@ def find_checkpoint(target: str, where: str, revision: str | None = None) -> Sou
         raise UsageError(
             f"{source.folder} holds an adapter, no whole model",
             where=where,
-            mend="merge it into its base model and save that",
+            mend="name its base model, and this folder with the setting peft=DIR",
         )
     if (source.folder / "config.json").is_file():
         return source
@@ -109,7 +109,7 @@ def check_tokenizer(source: Source, where: str) -> None:
 
 def find_commit(source: Source) -> str:
     """Return the commit of a hub repository that was loaded, from where its files lie."""
-    for file in ("config.json", *_TOKENIZER_FILES):
+    for file in ("config.json", "adapter_config.json", *_TOKENIZER_FILES):
         if path := _find_cached(source.target, file, source.revision):
             return path.parent.name  # .../snapshots/COMMIT/FILE
     raise UsageError(

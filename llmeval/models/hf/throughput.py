@@ -34,22 +34,28 @@ class Figures:
             self._seconds += seconds
 
     def report(self) -> dict[str, Any]:
-        """Return tokens, tokens a second of all workers, and their share of the matrix rate."""
-        if not self._seconds:
+        """Return tokens, tokens a second of all workers, and their share of the matrix rate.
+
+        Begins anew: the next report is of what comes after this one.
+        """
+        with self._lock:
+            effort, distinct, busy = self._effort, self._distinct, self._seconds
+            self._effort, self._distinct, self._seconds = Effort(), 0, 0.0
+        if not busy:
             return {}
-        seconds = self._seconds / self._workers
+        seconds = busy / self._workers
         figures: dict[str, Any] = {
-            "computed_tokens": self._effort.tokens,
-            "distinct_tokens": self._distinct,
+            "computed_tokens": effort.tokens,
+            "distinct_tokens": distinct,
             "seconds": round(seconds, 3),
-            "tokens_per_second": round(self._effort.tokens / seconds, 1),
+            "tokens_per_second": round(effort.tokens / seconds, 1),
         }
-        flops = count_flops(self._model, self._effort)
-        if flops is not None and self._seconds >= _WORTH_A_PROBE:
+        flops = count_flops(self._model, effort)
+        if flops is not None and busy >= _WORTH_A_PROBE:
             ceiling = measure_ceiling(self._model)
             figures["gflops"] = round(flops / seconds / 1e9, 1)
             figures["matmul_gflops"] = round(ceiling / 1e9, 1)
-            figures["matmul_share"] = round(flops / self._seconds / ceiling, 3)
+            figures["matmul_share"] = round(flops / busy / ceiling, 3)
         return figures
 
 

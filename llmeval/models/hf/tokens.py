@@ -16,6 +16,7 @@ import numpy as np
 
 from llmeval.core.requests import LoglikelihoodRequest, RollingRequest
 from llmeval.core.responses import Failure
+from llmeval.models.hf.pieces import PieceEncoder
 from llmeval.models.packing import IntArray
 
 RULES_VERSION = 1
@@ -53,6 +54,9 @@ class TokenRules:
         vocabulary: rows of the model's embedding; a token beyond them is a failure.
         add_bos_token: None leaves special tokens to the tokenizer.
         prefix_token_id: stands for an empty context; None is BOS, else EOS, else there is none.
+        cutting: False tokenizes whole texts, which is slow; the tokens are the same.
+
+    Several threads may use it.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class TokenRules:
         vocabulary: int,
         add_bos_token: bool | None = None,
         prefix_token_id: int | None = None,
+        cutting: bool = True,
     ) -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
@@ -74,26 +79,48 @@ class TokenRules:
         self.pad_id: int = next(id for id in fillers if id is not None and id < vocabulary)
         self._prefix_text = "" if self.prefix_id is None else tokenizer.decode([self.prefix_id])
         self._bos_text: str = tokenizer.bos_token or ""
+        self._pieces = PieceEncoder(tokenizer, add_bos_token, cutting)
 
     def encode_pairs(self, requests: Sequence[LoglikelihoodRequest]) -> list[Encoded | Failure]:
-        """Encode questions with a continuation; each distinct text is tokenized once."""
+        """Encode questions with a continuation.
+
+        Where the boundary is a safe cut, the whole text's tokens are those of its two sides, so
+        it need not be tokenized.
+        """
         pairs = [_move_blanks(clean(r.context), clean(r.continuation)) for r in requests]
-        marked = self.encode_texts(
-            text for context, rest in pairs if context for text in (context, context + rest)
+        apart = {pair for pair in set(pairs) if self._splits(*pair)}
+        befores = self.encode_texts(context for context, _ in pairs if context)
+        wholes = self.encode_texts(
+            context + rest for context, rest in pairs if context and (context, rest) not in apart
         )
+        rests = self._pieces.encode_rests(rest for _, rest in apart) if apart else {}
         bare = self.encode_texts((rest for context, rest in pairs if not context), special=False)
         encoded = []
         for context, rest in pairs:
             if not context:
                 encoded.append(self._encode_after_prefix(bare[rest]))
                 continue
-            before, whole = marked[context], marked[context + rest]
-            continuation = whole[len(before) :]
-            if before and continuation:
+            before = befores[context]
+            if (context, rest) in apart:
+                continuation = rests[rest]
+            else:
+                continuation = wholes[context + rest][len(before) :]
+            if len(before) and len(continuation):
                 encoded.append(self._fit(before, continuation))
             else:
                 encoded.append(self._encode_apart(before, rest))
         return encoded
+
+    def _splits(self, context: str, rest: str) -> bool:
+        """Whether the tokens of context and continuation, one behind the other, are the whole's."""
+        cuts = self._pieces.cuts
+        if cuts is None or not context or not rest or self._pieces.adds_behind:
+            return False
+        if not cuts.separate(context, rest):
+            return False
+        if len(context) < len(self._prefix_text):  # the whole may begin with it
+            return False
+        return not cuts.risky or cuts.allow(context + rest)
 
     def encode_rolling(self, requests: Sequence[RollingRequest]) -> list[Encoded | Failure]:
         """Encode whole texts as windows in which every token is predicted once."""
@@ -105,11 +132,11 @@ class TokenRules:
         """Encode prompts to generate from, uncut; the BOS text is not doubled."""
         texts = [clean(prompt) for prompt in prompts]
         marked = self.encode_texts(texts, prefix=self._bos_text)
-        return [_as_array(marked[text]) for text in texts]
+        return [marked[text] for text in texts]
 
     def encode_texts(
         self, texts: Iterable[str], special: bool = True, prefix: str | None = None
-    ) -> dict[str, list[int]]:
+    ) -> dict[str, IntArray]:
         """Return the tokens of each distinct text.
 
         Args:
@@ -118,66 +145,63 @@ class TokenRules:
             prefix: a text that begins so has its special tokens; None is the prefix token's text.
         """
         prefix = self._prefix_text if prefix is None else prefix
-        distinct = list(dict.fromkeys(texts))
-        bare = [t for t in distinct if not special or (prefix and t.startswith(prefix))]
-        chosen = set(bare)
-        rest = [t for t in distinct if t not in chosen]
-        options = {} if self.add_bos_token is None else {"add_special_tokens": self.add_bos_token}
-        return self._tokenize(bare, {"add_special_tokens": False}) | self._tokenize(rest, options)
+        bare: list[str] = []
+        rest: list[str] = []
+        for text in dict.fromkeys(texts):
+            has_own = not special or (prefix and text.startswith(prefix))
+            (bare if has_own else rest).append(text)
+        return self._pieces.encode(bare, special=False) | self._pieces.encode(rest, special=True)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of generated tokens, special tokens left out."""
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
         return text
 
-    def _tokenize(self, texts: list[str], options: dict[str, bool]) -> dict[str, list[int]]:
-        if not texts:
-            return {}
-        rows = self.tokenizer(
-            texts, return_attention_mask=False, return_token_type_ids=False, verbose=False,
-            **options,
-        )["input_ids"]  # fmt: skip
-        return dict(zip(texts, rows, strict=True))
-
-    def _encode_after_prefix(self, continuation: list[int]) -> Encoded | Failure:
-        if not continuation:
+    def _encode_after_prefix(self, continuation: IntArray) -> Encoded | Failure:
+        if not len(continuation):
             return Encoded(())
         if self.prefix_id is None:
             return _NO_PREFIX
+        prefix = np.array([self.prefix_id], np.int32)
         if continuation[0] != self.prefix_id:
-            return self._fit([self.prefix_id], continuation)
+            return self._fit(prefix, continuation)
         if len(continuation) > 1:
             return self._fit(continuation[:1], continuation[1:])
-        return self._fit([self.prefix_id], continuation, boundary="separate")
+        return self._fit(prefix, continuation, boundary="separate")
 
-    def _encode_apart(self, context: list[int], continuation: str) -> Encoded | Failure:
+    def _encode_apart(self, context: IntArray, continuation: str) -> Encoded | Failure:
         """Tokens joined across the boundary, so the whole has no more of them than the context."""
         if not continuation:
             return Encoded(())
         targets = self.encode_texts([continuation], special=False)[continuation]
-        if not targets:
+        if not len(targets):
             return Failure("the tokenizer has no token for the continuation")
-        if not context and self.prefix_id is None:
-            return _NO_PREFIX
-        return self._fit(context or [self.prefix_id or 0], targets, boundary="separate")
+        if not len(context):
+            if self.prefix_id is None:
+                return _NO_PREFIX
+            context = np.array([self.prefix_id], np.int32)
+        return self._fit(context, targets, boundary="separate")
 
     def _fit(
-        self, context: list[int], continuation: list[int], boundary: str | None = None
+        self, context: IntArray, continuation: IntArray, boundary: str | None = None
     ) -> Encoded | Failure:
+        """Cut a row to the model's context; rows may share the array of an uncut context."""
         if len(continuation) > self.max_length:
             return Failure(
                 f"a continuation of {len(continuation)} tokens does not fit the model's context "
                 f"of {self.max_length}"
             )
-        tokens = context + continuation
-        kept = tokens[-(self.max_length + 1) :]
-        if failure := self.check_vocabulary(kept):
-            return failure
-        span = Span(_as_array(kept[:-1]), _as_array(continuation))
-        return Encoded((span,), len(tokens) - len(kept), boundary)
+        room = self.max_length + 1 - len(continuation)  # one at least
+        truncated = max(0, len(context) - room)
+        kept = context[truncated:] if truncated else context
+        for tokens in (kept, continuation):
+            if failure := self.check_vocabulary(tokens):
+                return failure
+        inputs = kept if len(continuation) == 1 else np.concatenate([kept, continuation[:-1]])
+        return Encoded((Span(inputs, continuation),), truncated, boundary)
 
-    def _encode_windows(self, tokens: list[int]) -> Encoded | Failure:
-        if not tokens:
+    def _encode_windows(self, tokens: IntArray) -> Encoded | Failure:
+        if not len(tokens):
             return Encoded(())
         if self.prefix_id is None:
             return _NO_PREFIX
@@ -185,9 +209,11 @@ class TokenRules:
             return failure
         return Encoded(tuple(cut_windows(tokens, self.prefix_id, self.max_length)))
 
-    def check_vocabulary(self, tokens: Sequence[int]) -> Failure | None:
+    def check_vocabulary(self, tokens: IntArray) -> Failure | None:
         """Return a failure if the model's embedding has no row for one of the tokens."""
-        if (highest := max(tokens, default=0)) < self.vocabulary:
+        if max(self._pieces.highest, self.prefix_id or 0) < self.vocabulary:
+            return None  # no token is beyond them
+        if not len(tokens) or (highest := int(tokens.max())) < self.vocabulary:
             return None
         return Failure(
             f"the tokenizer gives token {highest}, the model knows {self.vocabulary}: "
@@ -212,28 +238,22 @@ def clean(text: str) -> str:
     return text
 
 
-def cut_windows(tokens: Sequence[int], prefix: int, length: int) -> list[Span]:
+def cut_windows(tokens: IntArray, prefix: int, length: int) -> list[Span]:
     """Cut a text into windows of at most ``length`` inputs in which each token is predicted once.
 
     The first window begins with the prefix token; each later one begins with one token of context,
     and the last is filled up with context to the full length (lm-eval's rolling windows with
     ``context_len=1``).
     """
+    read = np.concatenate([np.array([prefix], np.int32), tokens[:-1]])  # what stands before each
     spans = []
     for start in range(0, len(tokens), length):
         end = min(start + length, len(tokens))
-        if start == 0:
-            inputs = [prefix, *tokens[: end - 1]]
-        else:
-            inputs = list(tokens[end - length - 1 : end - 1])
-        spans.append(Span(_as_array(inputs), _as_array(tokens[start:end])))
+        first = max(0, end - length) if start else 0
+        spans.append(Span(read[first:end], tokens[start:end]))
     return spans
 
 
 def _move_blanks(context: str, continuation: str) -> tuple[str, str]:
     bare = context.rstrip()
     return bare, context[len(bare) :] + continuation
-
-
-def _as_array(tokens: Sequence[int]) -> IntArray:
-    return np.array(tokens, np.int32)
