@@ -49,19 +49,9 @@ INTERNAL_FAULT = 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     open_streams()
-    _spare_collector()
+    atexit.register(gc.freeze)  # or a last collection walks what ends with the process anyway
     arguments = list(sys.argv[1:] if argv is None else argv)
     return _guard(_run_verb, arguments)
-
-
-def _spare_collector() -> None:
-    """Let the garbage collector walk what the libraries made neither while they load nor at exit.
-
-    torch and transformers make a million objects that live as long as the process: by Python's own
-    thresholds, walking them over and over takes a third of a small run.
-    """
-    gc.set_threshold(50_000, 10, 10)
-    atexit.register(gc.freeze)
 
 
 def _run_verb(arguments: Sequence[str]) -> int:

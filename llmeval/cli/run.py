@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> int:
     arguments = build_parser().parse_args(argv)
+    from llmeval.cli.collector import WakeCollector, resting_collector
     from llmeval.cli.console import set_up_logging
     from llmeval.session import execute
 
     set_up_logging(arguments.quiet)
     spec = _make_spec(arguments)
-    run = execute(spec, _begin(spec, arguments.quiet))
+    with resting_collector():
+        run = execute(spec, WakeCollector(_begin(spec, arguments.quiet)))
     try:
         _show(run, arguments)
     except BrokenPipeError:  # the verdict below still decides the exit code

@@ -237,13 +237,26 @@ def test_a_model_too_large_for_one_token_fails_by_name(
     assert found == Failure("out of memory for a single token")
 
 
-def test_numbers_that_are_none_fail_by_name() -> None:
+def test_a_token_without_numbers_fails_its_own_questions_only() -> None:
     model = make_model(*PACKING["llama"])
-    scorer = packed(model, 16)
+    questions = make_questions()
+    expected = [[judge(model, span)[0] for span in question.spans] for question in questions]
+    scorer = packed(model, 256)
+    bad = int(questions[5].spans[0].inputs[-1])
     with torch.no_grad():
-        model.lm_head.weight[50] = float("nan")
-    [[found]] = score(scorer, make_questions()[:1])
-    assert isinstance(found, Failure)
+        model.model.embed_tokens.weight[bad] = float("nan")
+    spoiled = 0
+    for question, scores, logprobs in zip(
+        questions, score(scorer, questions), expected, strict=True
+    ):
+        for span, found, logprob in zip(question.spans, scores, logprobs, strict=True):
+            if bad in span.inputs:
+                assert isinstance(found, Failure) and "not a finite number" in found.reason
+                spoiled += 1
+            else:
+                assert isinstance(found, SpanScore)
+                assert found.logprob == pytest.approx(logprob, abs=1e-4)
+    assert 0 < spoiled < len(questions) / 2
 
 
 def test_the_plain_scorer_agrees_too(llama: Any) -> None:

@@ -93,7 +93,7 @@ class Counting:
         return self.backend.encode_batch(texts, **options)
 
 
-def test_every_piece_is_tokenized_once() -> None:
+def test_what_comes_again_is_not_tokenized_again() -> None:
     rules = TokenRules(build("gpt2"), 500, 5000)
     counting = Counting(build("gpt2").backend_tokenizer)
     rules._pieces._backend = counting
@@ -104,10 +104,10 @@ def test_every_piece_is_tokenized_once() -> None:
         for choice in "ABCD"
     ]
     rules.encode_pairs(requests)
-    assert len(counting.asked) == len(set(counting.asked))
-    assert sum(map(len, counting.asked)) < 100
+    assert 0 < sum(map(len, counting.asked)) < len(shots) + 100
+    counting.asked.clear()
     rules.encode_pairs(requests)
-    assert len(counting.asked) == len(set(counting.asked))
+    assert counting.asked == []
 
 
 @pytest.mark.parametrize("kind", ["llama 3", "llama 2"])

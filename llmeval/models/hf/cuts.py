@@ -260,7 +260,7 @@ def _blanks_become_lines(changes: list[dict[str, Any]], stages: list[dict[str, A
         return False
     if stages[0]["type"] == "Split":  # at spaces, of which none are left
         return replaces and stages[0]["pattern"] == {"String": " "}
-    return stages[0]["type"] == "Metaspace" and stages[0]["replacement"] == "▁"
+    return bool(stages[0]["type"] == "Metaspace" and stages[0]["replacement"] == "▁")
 
 
 def _is_ascii(char: str) -> bool:

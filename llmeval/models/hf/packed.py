@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from llmeval.core.responses import Failure
 from llmeval.models.hf.batching import MemoryGuard
 from llmeval.models.hf.runner import PackRunner
-from llmeval.models.hf.scoring import Scores, ScoringUnit, read_logits, sum_spans
+from llmeval.models.hf.scoring import Scores, ScoringUnit, SpanScore, read_logits, sum_spans
 from llmeval.models.hf.tokens import Encoded, Span
 from llmeval.models.packing import Pack, build_trie, cut_packs, plan_units
 
@@ -50,9 +49,17 @@ class PackedScorer:
         sums = self._guard.run_whole(
             lambda size: self._score(unit, size), on_failure=self._runner.reset
         )
+        effort = self._runner.take_effort()
         if isinstance(sums, Failure):
-            sums = [sums] * len(unit.spans)
-        return Scores(sums, self._runner.take_effort())
+            return Scores([sums] * len(unit.spans), effort)
+        broken = [i for i, found in enumerate(sums) if isinstance(found, Failure)]
+        if broken and len(sums) > 1:
+            # What is no number spoils the nodes that it is masked from, too: 0 x NaN is NaN.
+            self._runner.reset()
+            for index in broken:
+                alone = self.score(ScoringUnit([0], [unit.spans[index]], 0, 0))
+                sums[index], effort = alone.spans[0], effort + alone.effort
+        return Scores(sums, effort)
 
     def _plan_tree(
         self, questions: Sequence[Encoded], members: Sequence[int]
@@ -87,7 +94,7 @@ class PackedScorer:
                 yield ScoringUnit(group, spans, 0, distinct)
                 group, tokens = [], 0
 
-    def _score(self, unit: ScoringUnit, size: int) -> list[Any]:
+    def _score(self, unit: ScoringUnit, size: int) -> list[SpanScore | Failure]:
         packs, targets = _cut(unit, size)
         logprobs = np.empty(len(targets))
         greedy = np.empty(len(targets), bool)

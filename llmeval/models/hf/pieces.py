@@ -1,7 +1,8 @@
 """Texts to token arrays: each distinct piece between safe cuts is tokenized once, in batches.
 
 A text is looked up line by line, and a line that is new word by word, so a few-shot header costs
-look-ups alone. Where no cuts are known, a piece is the whole text.
+look-ups alone. Lines of which most words are new are tokenized as they are. Where no cuts are
+known, a piece is the whole text.
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ class Memo:
                 missing.append(text)
         self.store(aged)
         return found, missing
+
+    def find_new(self, texts: Iterable[str]) -> list[str]:
+        """Return those of distinct texts that are not known."""
+        young, old = self._young, self._old
+        return [text for text in texts if text not in young and text not in old]
 
     def store(self, made: dict[str, IntArray]) -> None:
         """Keep arrays; a text longer than half of the memo is not kept."""
@@ -121,7 +127,8 @@ class PieceEncoder:
             distinct = [text for text in distinct if text not in encoded]
         begins = bool(cuts.anchor)
         for group in _take(distinct, _GROUP):
-            bare = self._join(group, begins, cuts.split_lines, self._encode_lines)
+            lines = {text: cuts.split_lines(text) for text in group}
+            bare = self._join(lines, begins, self._encode_lines)
             if special and (len(self._prefix) or len(self._suffix)):
                 bare = {t: np.concatenate([self._prefix, bare[t], self._suffix]) for t in bare}
             encoded.update(bare)
@@ -138,33 +145,32 @@ class PieceEncoder:
     def _encode_lines(self, lines: Sequence[str], begins: bool) -> dict[str, IntArray]:
         assert self.cuts is not None
         found, missing = self._lines[begins].look_up(lines)
-        if missing:
-            made = self._join(missing, begins, self.cuts.split_words, self._encode_words)
-            self._lines[begins].store(made)
-            found.update(made)
-        return found
+        if not missing:
+            return found
+        parts = {line: self.cuts.split_words(line) for line in missing}
+        new = self._words[False].find_new({word for row in parts.values() for word in row})
+        if sum(map(len, new)) * 2 > sum(map(len, missing)):
+            made = self._tokenize_pieces(missing, begins)  # too few words come again
+        else:
+            made = self._join(parts, begins, self._encode_words)
+        self._lines[begins].store(made)
+        return found | made
 
     def _encode_words(self, words: Sequence[str], begins: bool) -> dict[str, IntArray]:
-        assert self.cuts is not None
         found, missing = self._words[begins].look_up(words)
         if missing:
-            anchor = "" if begins else self.cuts.anchor
-            rows = self._tokenize([anchor + word for word in missing] if anchor else missing)
-            start = len(self._anchor) if anchor else 0
-            made = {word: row[start:] for word, row in zip(missing, rows, strict=True)}
+            made = self._tokenize_pieces(missing, begins)
             self._words[begins].store(made)
             found.update(made)
         return found
 
     def _join(
         self,
-        texts: Sequence[str],
+        parts: dict[str, list[str]],
         begins: bool,
-        split: Callable[[str], list[str]],
         encode: Callable[[Sequence[str], bool], dict[str, IntArray]],
     ) -> dict[str, IntArray]:
         """Encode texts by their parts; where they begin whole texts, so do their first parts."""
-        parts = {text: split(text) for text in texts}
         behind = int(begins)
         known = encode(list({part: None for row in parts.values() for part in row[behind:]}), False)
         if not begins:
@@ -184,6 +190,15 @@ class PieceEncoder:
             self._whole[special].store(made)
             found.update(made)
         return found
+
+    def _tokenize_pieces(self, pieces: Sequence[str], begins: bool) -> dict[str, IntArray]:
+        """Tokenize pieces that begin their texts, or stand behind others."""
+        assert self.cuts is not None
+        if begins or not self.cuts.anchor:
+            return dict(zip(pieces, self._tokenize(pieces), strict=True))
+        rows = self._tokenize([self.cuts.anchor + piece for piece in pieces])
+        start = len(self._anchor)
+        return {piece: row[start:] for piece, row in zip(pieces, rows, strict=True)}
 
     def _tokenize(self, texts: Sequence[str], special: bool = False) -> list[IntArray]:
         options = self._marks if special else {"add_special_tokens": False}
