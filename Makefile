@@ -1,6 +1,7 @@
 # Two commands on a fresh machine: `make run` and `make test`. Needs Python 3.11+, make and git.
 # PYTHON=... chooses the interpreter, PIP_ARGS=... goes to pip (an index or cache of your own),
-# RUN_ARGS=... to `llmeval run` (--allow-unsafe-code where the machine allows no sandbox).
+# RUN_ARGS=... to `llmeval run` (--allow-unsafe-code where the machine allows no sandbox),
+# BENCH_ARGS=... to `python -m bench.scoring` (at least --data DIR; see bench/README.md).
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -11,12 +12,13 @@ UV := $(shell command -v uv 2>/dev/null)
 # own find-links and so takes the build (CPU, CUDA, ROCm) that the machine offers.
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: run test test-fast lint format train bench-sandbox clean help
+.PHONY: run test test-fast lint format train bench bench-sandbox clean help
 
 help:
 	@echo "make run    evaluate the embedded model on the embedded suite"
 	@echo "make test   all tests            make test-fast   without the slow ones"
 	@echo "make lint   ruff and mypy        make format      let ruff format"
+	@echo "make bench  side by side with lm-eval (see bench/README.md)"
 	@echo "make train  train the embedded model anew (see llmeval/pocket/README.md)"
 	@echo "make clean  remove the environment and caches"
 
@@ -40,6 +42,9 @@ format: $(VENV)/.dev
 
 train: $(VENV)/.run
 	$(BIN)/python -m llmeval.pocket.train
+
+bench: $(VENV)/.run
+	$(BIN)/python -m bench.scoring $(BENCH_ARGS)
 
 bench-sandbox: $(VENV)/.run
 	$(BIN)/python -m bench.sandbox

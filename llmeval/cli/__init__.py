@@ -6,7 +6,6 @@ Verbs are imported when they are called, so that ``llmeval --help`` takes no tim
 from __future__ import annotations
 
 import atexit
-import gc
 import importlib
 import os
 import signal
@@ -47,11 +46,17 @@ INTERNAL_FAULT = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
+    """Run the command line; return the exit code.
+
+    Without ``argv`` this is the whole process, and it ends here: the interpreter would otherwise
+    take a second to tear down torch and transformers piece by piece.
+    """
     open_streams()
-    atexit.register(gc.freeze)  # or a last collection walks what ends with the process anyway
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    return _guard(_run_verb, arguments)
+    if argv is not None:
+        return _guard(_run_verb, list(argv))
+    code = _guard(_run_verb, sys.argv[1:])
+    atexit._run_exitfuncs()
+    _leave_now(code)
 
 
 def _run_verb(arguments: Sequence[str]) -> int:
@@ -177,7 +182,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _leave_now(code: int) -> NoReturn:
-    """Leave without waiting for the model's thread to finish its batch; the journal is safe."""
+    """Leave without waiting for threads, such as a model's that is amid a batch.
+
+    Nothing is lost: what was answered is journaled.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

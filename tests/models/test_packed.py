@@ -268,3 +268,39 @@ def test_the_plain_scorer_agrees_too(llama: Any) -> None:
         for span, found in zip(question.spans, scores, strict=True):
             assert isinstance(found, SpanScore)
             assert found.logprob == pytest.approx(judge(llama, span)[0], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "sliced"),
+    [("llama", True), ("gpt2", True), ("phi", True), ("gemma2", False), ("cohere", False)],
+)
+def test_a_head_that_does_more_than_multiply_is_left_to_the_model(
+    family: str, sliced: bool
+) -> None:
+    kind, config = PACKING[family]
+    if family == "gemma2":  # a cap that bites at once
+        config = config | {"final_logit_softcapping": 1.0}
+    runner = find_runner(make_model(kind, config), 128)
+    assert not isinstance(runner, Unpackable)
+    assert (runner.head is not None) == sliced
+
+
+def test_the_head_in_slices_finds_the_first_of_equal_maxima(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from llmeval.models.hf import head
+
+    monkeypatch.setattr(head, "_SLICE", 4)
+    linear = torch.nn.Linear(6, 19)
+    with torch.no_grad():
+        for first, later in ((3, 5), (8, 10), (1, 17)):  # in one slice, and across slices
+            linear.weight[later], linear.bias[later] = linear.weight[first], linear.bias[first]
+    states = torch.randn(40, 6)
+    logits = linear(states)
+    rows = np.repeat(np.arange(40), 19)
+    targets = np.tile(np.arange(19), 40)
+    logprobs, greedy = head.SlicedHead(linear).read(states, rows, targets)
+    expected = logits.log_softmax(-1).detach().numpy().reshape(-1)
+    assert np.abs(logprobs - expected).max() < 1e-5
+    assert greedy.tolist() == (logits.argmax(-1).numpy()[rows] == targets).tolist()
+    assert {1, 3, 8} & set(logits.argmax(-1).tolist())

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from llmeval.models.hf.masks import MaskForm, list_forms
+from llmeval.models.hf.head import SlicedHead, find_sliced_head
+from llmeval.models.hf.masks import list_forms
 from llmeval.models.hf.runner import PackRunner
-from llmeval.models.packing import IntArray, build_trie, cut_packs
+from llmeval.models.packing import IntArray, Pack, build_trie, cut_packs
 
 _PACK = 7  # smaller than a row, so that what is cached between packs is tried as well
 
@@ -50,6 +51,7 @@ def find_runner(model: Any, max_length: int) -> PackRunner | Unpackable:
             problem = f"it takes no such mask ({type(error).__name__})"
             continue
         if difference <= allowed:
+            runner.head = _find_head(model, runner, rows, expected, allowed)
             runner.reset()
             runner.take_effort()
             return runner
@@ -116,17 +118,37 @@ def _padding_noise(model: Any, rows: Sequence[IntArray], expected: Any) -> float
         return float((found - expected).abs().max())
 
 
-def _compare(runner: PackRunner, rows: Sequence[IntArray], expected: Any) -> float:
-    """Return the largest difference in log-probability between packs and rows alone."""
+def _cut_rows(rows: Sequence[IntArray]) -> list[Pack]:
+    """Return the packs of rows whose every output is read."""
     trie = build_trie(rows)
     reads = np.array([(trie.row_of[i], p) for i, row in enumerate(rows) for p in range(len(row))])
+    return cut_packs(trie.rows, trie.shared, reads.T, _PACK)
+
+
+def _compare(runner: PackRunner, rows: Sequence[IntArray], expected: Any) -> float:
+    """Return the largest difference in log-probability between packs and rows alone."""
     runner.begin(rows[0][:0])
     found = torch.empty_like(expected)
-    for pack in cut_packs(trie.rows, trie.shared, reads.T, _PACK):
+    for pack in _cut_rows(rows):
         outputs = runner.run(pack).float().log_softmax(dim=-1)
         found[torch.from_numpy(pack.read_ids)] = outputs[torch.from_numpy(pack.reads)]
     difference = float((found - expected).abs().max())
     return difference if difference == difference else float("inf")  # NaN agrees with nothing
 
 
-__all__ = ["MaskForm", "Unpackable", "find_runner"]
+def _find_head(
+    model: Any, runner: PackRunner, rows: Sequence[IntArray], expected: Any, allowed: float
+) -> SlicedHead | None:
+    """Return the head in slices where it gives what the model makes of its logits."""
+    head = find_sliced_head(model)
+    if head is None:
+        return None
+    targets = np.random.default_rng(1).integers(0, expected.shape[1], len(expected))
+    wanted = expected[torch.arange(len(targets)), torch.from_numpy(targets)].numpy()
+    runner.begin(rows[0][:0])
+    for pack in _cut_rows(rows):
+        states = runner.run_to_head(pack, head)
+        found, _ = head.read(states, pack.reads, targets[pack.read_ids])
+        if not np.abs(found - wanted[pack.read_ids]).max() <= allowed:
+            return None
+    return head

@@ -100,11 +100,20 @@ class PackedScorer:
         greedy = np.empty(len(targets), bool)
         self._runner.begin(min(unit.spans, key=_sort_key).inputs[: unit.trunk])
         for pack in packs:
-            logits = self._runner.run(pack)
-            logprobs[pack.read_ids], greedy[pack.read_ids] = read_logits(
-                logits, pack.reads, targets[pack.read_ids]
+            logprobs[pack.read_ids], greedy[pack.read_ids] = read_pack(
+                self._runner, pack, targets[pack.read_ids]
             )
         return sum_spans(logprobs, greedy, [len(span.targets) for span in unit.spans])
+
+
+def read_pack(
+    runner: PackRunner, pack: Pack, targets: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Compute a pack; return log-probability and argmax hit of the targets of its reads."""
+    if runner.head is None:
+        return read_logits(runner.run(pack), pack.reads, targets)
+    states = runner.run_to_head(pack, runner.head)
+    return runner.head.read(states, pack.reads, targets)
 
 
 def _cut(unit: ScoringUnit, size: int) -> tuple[list[Pack], npt.NDArray[np.int64]]:

@@ -11,6 +11,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from llmeval.models.hf.head import SlicedHead
 from llmeval.models.hf.masks import MaskForm
 from llmeval.models.packing import IntArray, Pack, cut_trunk
 from llmeval.models.packing.packs import TRUNK_CHUNK
@@ -54,6 +55,8 @@ class PackRunner:
     Args:
         model: a transformers causal language model in evaluation mode.
         form: how its attention is told what a node sees.
+
+    ``head`` reads the output head in slices; None where that does not suit the model.
     """
 
     def __init__(self, model: Any, form: MaskForm) -> None:
@@ -65,6 +68,7 @@ class PackRunner:
         self._path: Layers = []
         self._keep: Any = None  # what of the last pack is the next one's path
         self._trunk = _Trunk()
+        self.head: SlicedHead | None = None
         self._effort = Effort()
 
     def begin(self, trunk: IntArray) -> None:
@@ -78,11 +82,19 @@ class PackRunner:
 
     def run(self, pack: Pack) -> Any:
         """Compute a unit's next pack; return the logits of its wanted nodes, [W, vocabulary]."""
-        if self._keep is not None:
-            self._path = _gather(self._path, self._keep)
+        self._go_on()
         logits, self._path = self._forward(pack, self._path)
         self._keep = pack.keep
         return logits
+
+    def run_to_head(self, pack: Pack, head: SlicedHead) -> Any:
+        """Like :meth:`run`, but return what the head is given, [W, width]."""
+        self._go_on()
+        with head.held_back():
+            _, self._path = self._forward(pack, self._path)
+        self._keep = pack.keep
+        states = head.take()
+        return states[: len(pack.wanted)] if self._selects_outputs else states[pack.wanted]
 
     def gather(self, places: Any) -> Layers:
         """Return keys and values at some places of the last pack's path ++ pack."""
@@ -96,6 +108,11 @@ class PackRunner:
     def reset(self) -> None:
         """Let go of everything that is cached."""
         self._path, self._keep, self._trunk = [], None, _Trunk()
+
+    def _go_on(self) -> None:
+        """Keep of the last pack what is the next one's path."""
+        if self._keep is not None:
+            self._path = _gather(self._path, self._keep)
 
     def _reusable(self, trunk: IntArray) -> int:
         """Return how much of the cached trunk came from the passes that this one would take."""
@@ -130,7 +147,7 @@ class PackRunner:
         return {"logits_to_keep": torch.from_numpy(wanted).to(device)}
 
     def _pick_outputs(self, pack: Pack, logits: Any) -> Any:
-        if self._selects_outputs:
+        if self._selects_outputs or not len(logits):  # none where the head is held back
             return logits[: len(pack.wanted)]
         return logits[torch.from_numpy(pack.wanted).to(logits.device)]
 

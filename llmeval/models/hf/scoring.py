@@ -17,7 +17,7 @@ from llmeval.models.hf.runner import Effort, takes_argument
 from llmeval.models.hf.tokens import Encoded, Span
 from llmeval.models.packing import build_trie
 
-SCORING_VERSION = 2  # in the model's fingerprint: raise it where scores may change
+SCORING_VERSION = 3  # in the model's fingerprint: raise it where scores may change
 _LOGITS_AT_ONCE = 1 << 24  # float32 logits that one log-softmax holds: 64 MiB
 
 
