@@ -140,7 +140,7 @@ def draw_prompts(seed: int = 0) -> list[list[int]]:
 def test_slots_give_the_greedy_text_of_each_prompt_alone(family: str) -> None:
     model, prompts = load(family), draw_prompts()
     generator = make_generator(model)
-    assert (generator.name, generator.fallback) == ("slots", None)
+    assert (generator.engine.name, generator.fallback) == ("slots", None)
     answers = complete(generator, make_rows(generator, prompts, Sampling()))
     assert [as_judged(a) for a in answers] == [judge_answer(model, p, Sampling()) for p in prompts]
 
@@ -158,6 +158,7 @@ def test_a_prefix_of_all_rows_is_read_together(
 
     model = load(family)
     generator = make_generator(model)
+    assert generator.engine.name == "slots"  # tried before what is recorded
     monkeypatch.setattr(slot_generation, "WORTH_SHARING", 5)
     monkeypatch.setattr(Slots, "share", record)
     header = draw_prompts()[0]
@@ -172,7 +173,7 @@ def test_a_prefix_of_all_rows_is_read_together(
 def test_models_that_do_not_pack_generate_plainly(family: str) -> None:
     model, prompts = load(family), draw_prompts()
     generator = make_generator(model)
-    assert generator.name == "plain"
+    assert generator.engine.name == "plain"
     assert generator.fallback
     rows = make_rows(generator, prompts, Sampling())
     if "ALiBi" in family:
@@ -200,7 +201,7 @@ def test_settings_that_change_the_best_token_are_left_to_transformers(
     if setting == "min_new_tokens":
         model.generation_config.eos_token_id = 7
     generator = make_generator(model)
-    assert generator.name == "plain"
+    assert generator.engine.name == "plain"
     assert setting in str(generator.fallback)
     prompts = draw_prompts()[:4]
     answers = complete(generator, make_rows(generator, prompts, Sampling()))
@@ -215,7 +216,7 @@ def test_settings_that_change_nothing_are_no_obstacle() -> None:
     config = model.generation_config
     config.temperature, config.top_p, config.do_sample = 0.6, 0.9, True
     config.repetition_penalty, config.no_repeat_ngram_size = 1.0, 0
-    assert make_generator(model).name == "slots"
+    assert make_generator(model).engine.name == "slots"
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

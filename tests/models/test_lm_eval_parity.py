@@ -143,9 +143,9 @@ def test_settings_that_look_back_act_as_in_lm_evals_batches(
     expected = theirs.generate_until(instances("generate_until", arguments), disable_tqdm=True)
     assert texts == expected
     if "no_repeat_ngram_size" in setting:
-        ours._computer.generator._engine._config.pad_token_id = 0
+        ours._computer.generator.engine._config.pad_token_id = 0
         assert texts != [answer.text for answer in ask(ours, requests)], "padding should matter"
-    ours._computer.generator._engine._config.update(repetition_penalty=1.0, no_repeat_ngram_size=0)
+    ours._computer.generator.engine._config.update(repetition_penalty=1.0, no_repeat_ngram_size=0)
     assert texts != [answer.text for answer in ask(ours, requests)], "the setting should matter"
 
 

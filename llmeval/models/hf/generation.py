@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from llmeval.core.requests import GenerateRequest, Sampling
 from llmeval.core.responses import Failure
 from llmeval.models.hf.batching import Cutter
 from llmeval.models.hf.completions import Completions, Endings, GenerationUnit, PromptRow
+from llmeval.models.hf.loading import quiet_transformers
 from llmeval.models.hf.packability import Unpackable
 from llmeval.models.hf.plain_generation import PlainGenerator
 from llmeval.models.hf.runner import PackRunner
@@ -112,30 +114,41 @@ class Generator:
         pack_size: int,
         max_gen_toks: int,
     ) -> None:
+        self._model = model
         self._rules = rules
+        self._runner = runner
+        self._cutter = cutter
+        self._slots = slots
+        self._pack_size = pack_size
         self._max_gen_toks = max_gen_toks
+        self.fallback: str | None = None
+
+    @functools.cached_property
+    def engine(self) -> SlotGenerator | PlainGenerator:
+        """How completions are made: tried when the first is asked for, since many runs ask none."""
+        model, rules = self._model, self._rules
         config = _make_greedy(model.generation_config, rules.pad_id)
         # A chat model's tokenizer may end turns with a token that its generation settings lack.
         eos = _list_ids(rules.tokenizer.eos_token_id)
         endings = Endings(rules, {*_list_ids(config.eos_token_id), *eos})
-        self._engine: SlotGenerator | PlainGenerator
-        self.fallback = find_obstacle(model, runner, rules.max_length)
-        if isinstance(runner, PackRunner) and self.fallback is None:
-            self._engine = SlotGenerator(
-                model,
-                runner,
-                endings,
-                slots=slots or choose_slots(model),
-                pack_size=pack_size,
-                shares=can_share(model, runner, rules.max_length),
-            )
-        else:
-            self._engine = PlainGenerator(model, config, endings, cutter)
+        with quiet_transformers():
+            self.fallback = find_obstacle(model, self._runner, rules.max_length)
+            if isinstance(self._runner, PackRunner) and self.fallback is None:
+                return SlotGenerator(
+                    model,
+                    self._runner,
+                    endings,
+                    slots=self._slots or choose_slots(model),
+                    pack_size=self._pack_size,
+                    shares=can_share(model, self._runner, rules.max_length),
+                )
+        return PlainGenerator(model, config, endings, self._cutter)
 
-    @property
-    def name(self) -> str:
-        """``slots`` or ``plain``; ``fallback`` says why plain."""
-        return self._engine.name
+    def describe(self) -> dict[str, str | None]:
+        """Return how completions are made, and why not in slots; nothing where none was asked."""
+        if "engine" not in vars(self):
+            return {}
+        return {"generator": self.engine.name, "generator_fallback": self.fallback}
 
     def allowed_tokens(self, sampling: Sampling) -> int:
         """Return the most new tokens of a draw.
@@ -175,14 +188,14 @@ class Generator:
         units = []
         for group in groups.values():
             chosen = [rows[index] for index in group]
-            for unit in self._engine.plan(chosen, self._allowed(chosen)):
+            for unit in self.engine.plan(chosen, self._allowed(chosen)):
                 members = [group[place] for place in unit.members]
                 units.append(GenerationUnit(members, unit.rows, unit.trunk, unit.distinct))
         return units
 
     def complete(self, unit: GenerationUnit) -> Completions:
         """Make the completions of one unit of :meth:`plan`."""
-        return self._engine.complete(unit, self._allowed(unit.rows))
+        return self.engine.complete(unit, self._allowed(unit.rows))
 
     def _allowed(self, rows: Sequence[PromptRow]) -> int:
         return self.allowed_tokens(rows[0].request.sampling)

@@ -94,7 +94,7 @@ class HFModel:
     def report(self) -> dict[str, Any]:
         """Return what was computed since this was last asked, how fast, and by which scorer."""
         names = {"scorer": self._computer.scorer.name, "fallback": self._computer.fallback}
-        return names | self._figures.report()
+        return names | self._computer.generator.describe() | self._figures.report()
 
     def describe(self) -> dict[str, Any]:
         """Return resolved settings and versions; what answers went through is in the answers."""
@@ -111,8 +111,6 @@ class HFModel:
             "prefix_token_id": self._rules.prefix_id,
             "scorer": self._computer.scorer.name,
             "fallback": self._computer.fallback,
-            "generator": self._computer.generator.name,
-            "generator_fallback": self._computer.generator.fallback,
             "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
             "identity": self._checkpoint.identity,
         }

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from llmeval.models.hf.attention import attends_by_sdpa
 from llmeval.models.hf.head import SlicedHead, find_sliced_head
 from llmeval.models.hf.masks import list_forms
+from llmeval.models.hf.packed_attention import BLOCK
 from llmeval.models.hf.runner import PackRunner
 from llmeval.models.packing import IntArray, Pack, build_trie, cut_packs
 
@@ -52,6 +54,7 @@ def find_runner(model: Any, max_length: int) -> PackRunner | Unpackable:
             continue
         if difference <= allowed:
             runner.head = _find_head(model, runner, rows, expected, allowed)
+            runner.block = _find_block(model, runner, rows, expected, allowed)
             runner.reset()
             runner.take_effort()
             return runner
@@ -134,6 +137,22 @@ def _compare(runner: PackRunner, rows: Sequence[IntArray], expected: Any) -> flo
         found[torch.from_numpy(pack.read_ids)] = outputs[torch.from_numpy(pack.reads)]
     difference = float((found - expected).abs().max())
     return difference if difference == difference else float("inf")  # NaN agrees with nothing
+
+
+def _find_block(
+    model: Any, runner: PackRunner, rows: Sequence[IntArray], expected: Any, allowed: float
+) -> int | None:
+    """Return how many nodes are to attend together; None for all, as a GPU does best."""
+    if model.device.type != "cpu" or not attends_by_sdpa(model):
+        return None
+    runner.block = 3  # so that there are several in a pack, whose size this is not
+    try:
+        agrees = _compare(runner, rows, expected) <= allowed
+    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError):
+        return None  # its layers ask for more, or their arguments do not reach them
+    finally:
+        runner.block = None
+    return BLOCK if agrees else None
 
 
 def _find_head(

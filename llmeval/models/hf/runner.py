@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +13,8 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from llmeval.models.hf import packed_attention
+from llmeval.models.hf.attention import attending
 from llmeval.models.hf.head import SlicedHead
 from llmeval.models.hf.masks import MaskForm
 from llmeval.models.packing import IntArray, Pack, cut_trunk
@@ -56,7 +60,8 @@ class PackRunner:
         model: a transformers causal language model in evaluation mode.
         form: how its attention is told what a node sees.
 
-    ``head`` reads the output head in slices; None where that does not suit the model.
+    ``head`` reads the output head in slices, None where that does not suit the model; ``block`` is
+    the number of nodes that attend together, None where they all do.
     """
 
     def __init__(self, model: Any, form: MaskForm) -> None:
@@ -69,6 +74,7 @@ class PackRunner:
         self._keep: Any = None  # what of the last pack is the next one's path
         self._trunk = _Trunk()
         self.head: SlicedHead | None = None
+        self.block: int | None = None
         self._effort = Effort()
 
     def begin(self, trunk: IntArray) -> None:
@@ -127,7 +133,7 @@ class PackRunner:
         key_depths = torch.cat([torch.arange(pack.path, device=device).unsqueeze(0), depths], 1)
         mask = self.form.build(make_visibility(pack, device).unsqueeze(0), depths, key_depths)
         cache = _make_cache(path)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._attend(pack) as options:
             logits = self._model(
                 input_ids=torch.from_numpy(pack.tokens).to(device, torch.long).unsqueeze(0),
                 position_ids=depths,
@@ -135,9 +141,19 @@ class PackRunner:
                 past_key_values=cache,
                 use_cache=True,
                 **self._choose_outputs(pack, device),
+                **options,
             ).logits[0]
         self._count(pack)
         return self._pick_outputs(pack, logits), [(x.keys, x.values) for x in cache.layers]
+
+    @contextmanager
+    def _attend(self, pack: Pack) -> Iterator[dict[str, Any]]:
+        """Choose how the pack's nodes attend; yield what the layers are to be told."""
+        if self.block is None:
+            yield {}
+            return
+        with attending(self._model, packed_attention.NAME):
+            yield {"pack_blocks": packed_attention.cut_blocks(pack, self.block)}
 
     def _choose_outputs(self, pack: Pack, device: Any) -> dict[str, Any]:
         if not self._selects_outputs:

@@ -5,14 +5,12 @@ The shared ones are held, and read, once: for them the rows are one matrix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from transformers import AttentionInterface
 
-_NAME = "llmeval_shared_prefix"
+NAME = "llmeval_shared_prefix"
 _KNOWN = {"shared_prefix", "position_ids", "use_cache", "is_causal", "output_attentions"}
 
 
@@ -63,16 +61,4 @@ def attend(
     return mixed.reshape(rows, 1, heads, value.shape[3]), None
 
 
-@contextmanager
-def sharing(model: Any) -> Iterator[None]:
-    """Let a model's layers attend so within the block."""
-    config = model.config.get_text_config(decoder=True)
-    usual = config._attn_implementation
-    config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = usual
-
-
-AttentionInterface.register(_NAME, attend)
+AttentionInterface.register(NAME, attend)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from llmeval.core.responses import Failure, Generation
+from llmeval.models.hf.attention import attends_by_sdpa
 from llmeval.models.hf.batching import MemoryGuard
 from llmeval.models.hf.completions import BROKEN, Completions, Endings, GenerationUnit, PromptRow
 from llmeval.models.hf.decoding import Decoder, Draw, Start
@@ -188,8 +189,7 @@ _TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 2e-1}
 
 def can_share(model: Any, runner: PackRunner, max_length: int) -> bool:
     """Whether rows may read what they all begin with together: plain attention on all layers."""
-    config = model.config.get_text_config(decoder=True)
-    if config._attn_implementation != "sdpa" or any(runner.form.windows.values()):
+    if not attends_by_sdpa(model) or any(runner.form.windows.values()):
         return False
     return find_decoding_fault(model, runner, max_length, shared=3) is None
 

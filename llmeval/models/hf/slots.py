@@ -14,9 +14,10 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
+from llmeval.models.hf.attention import attending
 from llmeval.models.hf.masks import MaskForm
 from llmeval.models.hf.runner import Effort, Layers, takes_argument
-from llmeval.models.hf.shared_attention import sharing
+from llmeval.models.hf.shared_attention import NAME as SHARED
 
 
 class Slots:
@@ -79,7 +80,10 @@ class Slots:
         options = dict(self._options)
         if self._prefix:
             options["shared_prefix"] = self._prefix
-        with torch.inference_mode(), sharing(self._model) if self._prefix else nullcontext():
+        with (
+            torch.inference_mode(),
+            attending(self._model, SHARED) if self._prefix else nullcontext(),
+        ):
             output = self._model(
                 input_ids=torch.tensor(tokens, device=device).unsqueeze(1),
                 position_ids=positions,
