@@ -110,7 +110,6 @@ class HFModel:
             "max_length": self._checkpoint.max_length,
             "prefix_token_id": self._rules.prefix_id,
             "scorer": self._computer.scorer.name,
-            "fallback": self._computer.fallback,
             "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
             "identity": self._checkpoint.identity,
         }
