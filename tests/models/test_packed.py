@@ -304,3 +304,7 @@ def test_the_head_in_slices_finds_the_first_of_equal_maxima(
     assert np.abs(logprobs - expected).max() < 1e-5
     assert greedy.tolist() == (logits.argmax(-1).numpy()[rows] == targets).tolist()
     assert {1, 3, 8} & set(logits.argmax(-1).tolist())
+    states[7, 0] = float("nan")
+    best = logits.argmax(-1)
+    best[7] = -1
+    assert head.SlicedHead(linear).find_best(states).tolist() == best.tolist()

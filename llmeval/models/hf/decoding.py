@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmeval.models.hf.head import SlicedHead
 from llmeval.models.hf.runner import Layers
 from llmeval.models.hf.sampling import Drawer
 from llmeval.models.hf.slots import Slots
@@ -58,10 +59,14 @@ class Decoder:
         slots: where rows are decoded, none of them taken.
         drawer: how tokens are chosen.
         watch: when a completion is done.
+        head: reads the likeliest token off in slices; None where the model's own logits are needed.
     """
 
-    def __init__(self, slots: Slots, drawer: Drawer, watch: StopWatch) -> None:
+    def __init__(
+        self, slots: Slots, drawer: Drawer, watch: StopWatch, head: SlicedHead | None = None
+    ) -> None:
         self._slots = slots
+        self._head = head if drawer.greedy else None
         self._drawer = drawer
         self._watch = watch
         self._rows: list[Draw] = []  # in the order of their slots
@@ -76,7 +81,7 @@ class Decoder:
                 self._rows.append(draw)
             if not self._rows:
                 return
-            self._advance(self._slots.read([row.tokens[-1] for row in self._rows]), self._rows)
+            self._advance(self._choose_next(), self._rows)
             for slot in reversed(range(len(self._rows))):
                 if self._rows[slot].over:
                     self._leave(slot)
@@ -84,13 +89,24 @@ class Decoder:
     def _admit(self, starts: Iterator[Start]) -> Iterator[tuple[Draw, Layers]]:
         """Draw first tokens; yield what goes on. A prompt's keys are loaded once for all draws."""
         for start in starts:
-            self._advance(start.logits.unsqueeze(0).expand(len(start.draws), -1), start.draws)
+            logits = start.logits.unsqueeze(0).expand(len(start.draws), -1)
+            self._advance(self._draw(logits, start.draws), start.draws)
             going = [draw for draw in start.draws if not draw.over]
             layers = start.load() if going else []
             yield from ((draw, layers) for draw in going)
 
-    def _advance(self, logits: Any, rows: Sequence[Draw]) -> None:
-        tokens = self._drawer.draw(logits, [row.dice for row in rows]).tolist()
+    def _choose_next(self) -> list[int]:
+        """Let all rows read their last tokens; return the next ones."""
+        last = [row.tokens[-1] for row in self._rows]
+        if self._head is None:
+            return self._draw(self._slots.read(last), self._rows)
+        states = self._slots.read_to_head(last, self._head)
+        return list(self._head.find_best(states).tolist())
+
+    def _draw(self, logits: Any, rows: Sequence[Draw]) -> list[int]:
+        return list(self._drawer.draw(logits, [row.dice for row in rows]).tolist())
+
+    def _advance(self, tokens: Sequence[int], rows: Sequence[Draw]) -> None:
         for row, token in zip(rows, tokens, strict=True):
             if token < 0:
                 row.broken = True

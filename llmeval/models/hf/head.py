@@ -41,9 +41,9 @@ class SlicedHead:
             self._catching = False
 
     def take(self) -> Any:
-        """Return the states that the head was given, [rows, width], once."""
+        """Return the states that the head was given, [batch, rows, width], once."""
         caught, self._caught = self._caught, None
-        return caught[0]
+        return caught
 
     def read(
         self, states: Any, rows: npt.NDArray[np.int64], targets: npt.NDArray[np.int64]
@@ -63,19 +63,36 @@ class SlicedHead:
         logprobs[order], greedy[order] = values.numpy(), hits.numpy()
         return logprobs, greedy
 
+    def find_best(self, states: Any) -> Any:
+        """Return the argmax of each row's logits, [rows]; -1 where they are no numbers."""
+        top = torch.full((len(states),), float("-inf"))
+        tokens = torch.zeros(len(states), dtype=torch.long)
+        with torch.inference_mode():
+            for start in range(0, len(self._head.weight), _SLICE):
+                best, places = self._multiply(states, start).max(dim=-1)
+                higher = ~(best <= top)  # NaN is, and stays so
+                tokens = torch.where(higher, places + start, tokens)
+                top = torch.maximum(top, best)
+        return torch.where(top.isfinite(), tokens, -1)
+
+    def _multiply(self, states: Any, start: int) -> Any:
+        """Return the float32 logits of one slice of the vocabulary."""
+        part = slice(start, start + _SLICE)
+        bias = self._head.bias
+        return linear(states, self._head.weight[part], None if bias is None else bias[part]).float()
+
     def _scan(self, states: Any, row: Any, token: Any) -> tuple[Any, Any]:
         """Go through the vocabulary once; ``token`` ascends."""
-        weight, bias = self._head.weight, self._head.bias
-        starts = torch.arange(0, len(weight), _SLICE)
-        bounds = torch.searchsorted(token, torch.cat([starts, torch.tensor([len(weight)])]))
+        vocabulary = len(self._head.weight)
+        starts = torch.arange(0, vocabulary, _SLICE)
+        bounds = torch.searchsorted(token, torch.cat([starts, torch.tensor([vocabulary])]))
         top = torch.full((len(states),), float("-inf"))
         total = torch.zeros(len(states))
         first = torch.zeros(len(states), dtype=torch.long)  # the slice that has the argmax
         found = torch.empty(len(row))
         leads = torch.zeros(len(row), dtype=torch.bool)
         for number, start in enumerate(starts.tolist()):
-            part = slice(start, start + _SLICE)
-            logits = linear(states, weight[part], None if bias is None else bias[part]).float()
+            logits = self._multiply(states, start)
             best = logits.amax(dim=-1)
             mine = slice(int(bounds[number]), int(bounds[number + 1]))
             found[mine], leads[mine] = _look_up(logits, best, row[mine], token[mine] - start)

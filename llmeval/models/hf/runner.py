@@ -99,7 +99,7 @@ class PackRunner:
         with head.held_back():
             _, self._path = self._forward(pack, self._path)
         self._keep = pack.keep
-        states = head.take()
+        states = head.take()[0]
         return states[: len(pack.wanted)] if self._selects_outputs else states[pack.wanted]
 
     def gather(self, places: Any) -> Layers:

@@ -106,7 +106,8 @@ class SlotGenerator:
         seats = Slots(self._model, self._runner.form, most, width, self._memory)
         size = max(1, self._pack_size * slots // self._slots)
         starts = self._read(trie, unit.trunk, size, draws, common, seats)
-        Decoder(seats, Drawer(sampling), self._endings.watch(sampling)).run(starts)
+        watch = self._endings.watch(sampling)
+        Decoder(seats, Drawer(sampling), watch, self._runner.head).run(starts)
         answers: list[Generation | Failure] = [
             BROKEN if draw.broken else self._endings.read(row, draw.tokens, draw.stopped)
             for row, draw in zip(unit.rows, draw_of, strict=True)

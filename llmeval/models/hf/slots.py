@@ -15,6 +15,7 @@ from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 from llmeval.models.hf.attention import attending
+from llmeval.models.hf.head import SlicedHead
 from llmeval.models.hf.masks import MaskForm
 from llmeval.models.hf.runner import Effort, Layers, takes_argument
 from llmeval.models.hf.shared_attention import NAME as SHARED
@@ -69,6 +70,16 @@ class Slots:
 
     def read(self, tokens: Sequence[int]) -> Any:
         """Let each row read one more token; return the logits after it, [rows, vocabulary]."""
+        return self._forward(tokens)[:, -1]
+
+    def read_to_head(self, tokens: Sequence[int], head: SlicedHead) -> Any:
+        """Like :meth:`read`, but return what the head is given, [rows, width]."""
+        with head.held_back():
+            self._forward(tokens)
+        return head.take()[:, -1]
+
+    def _forward(self, tokens: Sequence[int]) -> Any:
+        """Return the model's logits, [rows, 1, vocabulary]."""
         assert self._cache is not None
         device = self._model.device
         lengths = torch.tensor(self._lengths, device=device)
@@ -95,7 +106,7 @@ class Slots:
         self._lengths = [length + 1 for length in self._lengths]
         attended = sum(self._lengths) + self._shared * len(tokens)
         self.effort += Effort(len(tokens), attended, len(tokens))
-        return output.logits[:, -1]
+        return output.logits
 
     def free(self, slot: int, broken: bool = False) -> None:
         """Take a row out; the last row moves into the gap, so that none stands idle.
