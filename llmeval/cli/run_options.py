@@ -14,6 +14,7 @@ _EPILOG = """examples:
   llmeval run -m hf:./my-model -t mmlu --num-fewshot 5 --limit 20 --data mirror/
   llmeval run -m hf:Qwen/Qwen3-0.6B -t capability --dtype bfloat16
   llmeval run -m baseline:random -t pocket --json > summary.json
+  llmeval run -m hf:Qwen/Qwen3-0.6B -t mmlu -a workers=auto,dtype=bfloat16   (a process on each GPU)
   llmeval run nightly.yaml --limit 50
   llmeval run --model hf --model_args pretrained=gpt2,dtype=float32 --tasks hellaswag   (as lm-eval)
 
@@ -109,7 +110,13 @@ def _add_task_options(parser: Parser) -> None:
 
 def _add_model_settings(parser: Parser) -> None:
     add = parser.add_argument_group("model settings").add_argument
-    add("--model-args", "--model_args", "-a", metavar="K=V,...", help="as lm-eval")
+    add(
+        "--model-args",
+        "--model_args",
+        "-a",
+        metavar="K=V,...",
+        help="any setting, e.g. workers=2,peft=DIR; with --model hf also pretrained=X, as lm-eval",
+    )
     add("--dtype", help="auto, float32, bfloat16, float16")
     add("--device", help="auto, cpu, cuda, cuda:1, mps")
     add("--batch-size", "--batch_size", "-b", metavar="N|auto", help="rows of a forward pass")

@@ -224,7 +224,7 @@ def from_model_args(args: str, model: str = "hf", **more: Any) -> tuple[str, Mod
 
     Args:
         args: lm-eval's comma-separated ``name=value`` pairs.
-        model: lm-eval's ``--model``.
+        model: lm-eval's ``--model``, or a model by our own name, whose settings the pairs then are.
         more: further settings by our names (``device``, ``batch_size``); None is left out.
 
     Returns:
@@ -233,16 +233,8 @@ def from_model_args(args: str, model: str = "hf", **more: Any) -> tuple[str, Mod
     Raises:
         UsageError: an unknown model, an unknown name, or a setting that does not exist here.
     """
-    if model not in _LM_EVAL_MODELS:
-        raise UsageError(
-            f"lm-eval's model type {model!r} has no counterpart",
-            where="--model",
-            mend=f"known: {', '.join(_LM_EVAL_MODELS)}; or use -m hf:ID_OR_DIR",
-        )
     pairs = _split_pairs(args)
-    target = pairs.pop("pretrained", None) or pairs.pop("model", None)
-    if not target:
-        raise UsageError("no model is named", where="--model_args", mend="add pretrained=ID_OR_DIR")
+    spec = model if ":" in model or model == "pocket" else _take_spec(model, pairs)
     kept: dict[str, Any] = {}
     for name, value in pairs.items():
         if name in _NEUTRAL:
@@ -260,7 +252,21 @@ def from_model_args(args: str, model: str = "hf", **more: Any) -> tuple[str, Mod
     if _truth("parallelize", kept.pop("parallelize", False)):
         kept.setdefault("device_map", "auto")
         kept.pop("device", None)  # lm-eval too leaves the placing to accelerate then
-    return f"{_LM_EVAL_MODELS[model]}:{target}", ModelSettings.from_mapping(kept)
+    return spec, ModelSettings.from_mapping(kept)
+
+
+def _take_spec(model: str, pairs: dict[str, str]) -> str:
+    """Return our name of the model that lm-eval's arguments name, and take it out of them."""
+    if model not in _LM_EVAL_MODELS:
+        raise UsageError(
+            f"lm-eval's model type {model!r} has no counterpart",
+            where="--model",
+            mend=f"known: {', '.join(_LM_EVAL_MODELS)}; or use -m hf:ID_OR_DIR",
+        )
+    target = pairs.pop("pretrained", None) or pairs.pop("model", None)
+    if not target:
+        raise UsageError("no model is named", where="--model_args", mend="add pretrained=ID_OR_DIR")
+    return f"{_LM_EVAL_MODELS[model]}:{target}"
 
 
 def _split_pairs(args: str) -> dict[str, str]:

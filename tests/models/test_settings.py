@@ -98,3 +98,12 @@ def test_lm_evals_arguments_are_understood() -> None:
 def test_what_lm_eval_has_and_we_have_not_is_said(args: str, model: str, part: str) -> None:
     with pytest.raises(UsageError, match=part):
         from_model_args(args, model)
+
+
+@pytest.mark.parametrize("name", ["hf:org/model", "pocket"])
+def test_a_model_by_our_own_name_takes_settings_as_pairs(name: str) -> None:
+    spec, settings = from_model_args("workers=2,dtype=bfloat16", name, device="cpu")
+    assert spec == name
+    assert (settings.workers, settings.dtype, settings.device) == (2, "bfloat16", "cpu")
+    with pytest.raises(UsageError, match="unknown model setting 'pretrained'"):
+        from_model_args("pretrained=gpt2", name)
