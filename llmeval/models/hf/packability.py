@@ -43,14 +43,14 @@ def find_runner(model: Any, max_length: int) -> PackRunner | Unpackable:
         return Unpackable("its layers carry a state from token to token, or have windows by place")
     rows = _make_rows(model.get_input_embeddings().num_embeddings, max_length)
     expected = _compute_alone(model, rows)
-    allowed = max(_TOLERANCE.get(model.dtype, 2e-1), 4 * _padding_noise(model, rows, expected))
+    allowed = allow_rounding(model, _padding_noise(model, rows, expected))
     problem = "it computes no plain log-probabilities"
     for form in forms:
         runner = PackRunner(model, form)
         try:
             difference = _compare(runner, rows, expected)
         except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
-            problem = f"it takes no such mask ({type(error).__name__})"
+            problem = f"its attention takes no such mask, e.g. ALiBi ({type(error).__name__})"
             continue
         if difference <= allowed:
             runner.head = _find_head(model, runner, rows, expected, allowed)
@@ -60,6 +60,12 @@ def find_runner(model: Any, max_length: int) -> PackRunner | Unpackable:
             return runner
         problem = f"in packs its log-probabilities differ by {difference:.2g} (ALiBi, own masks?)"
     return Unpackable(problem)
+
+
+def allow_rounding(model: Any, noise: float) -> float:
+    """Return how much log-probabilities may differ: what the dtype explains, or four times what
+    rounding was seen to do to this model."""
+    return max(_TOLERANCE.get(model.dtype, 2e-1), 4 * noise)
 
 
 def _know_better(model: Any, max_length: int) -> str | None:

@@ -37,12 +37,12 @@ def choose_quantization(config: Any, settings: ModelSettings, where: str) -> Any
         return None
     setting = "load_in_4bit" if settings.load_in_4bit else "load_in_8bit"
     where = f"{where}: {setting}"
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise UsageError("not installed: bitsandbytes", where=where, mend=_INSTALL)
     if method := _find_method(config):
         raise UsageError(
             f"the checkpoint is quantised already ({method})", where=where, mend=f"no {setting}"
         )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UsageError("not installed: bitsandbytes", where=where, mend=_INSTALL)
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(

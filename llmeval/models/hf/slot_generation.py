@@ -14,6 +14,7 @@ from llmeval.models.hf.attention import attends_by_sdpa
 from llmeval.models.hf.batching import MemoryGuard
 from llmeval.models.hf.completions import BROKEN, Completions, Endings, GenerationUnit, PromptRow
 from llmeval.models.hf.decoding import Decoder, Draw, Start
+from llmeval.models.hf.packability import allow_rounding
 from llmeval.models.hf.runner import PackRunner
 from llmeval.models.hf.sampling import Drawer, make_dice
 from llmeval.models.hf.slots import Slots
@@ -185,9 +186,6 @@ def choose_memory(model: Any) -> int:
     return int(_GPU_SHARE * max(0, total - model.get_memory_footprint()))
 
 
-_TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 2e-1}
-
-
 def can_share(model: Any, runner: PackRunner, max_length: int) -> bool:
     """Whether rows may read what they all begin with together: plain attention on all layers."""
     if not attends_by_sdpa(model) or any(runner.form.windows.values()):
@@ -228,7 +226,7 @@ def find_decoding_fault(
     # Packs agree with rows alone, as has been tried: their difference is rounding.
     noise = float((packed - alone[0]).abs().max())
     difference = float((stepped - alone[1]).abs().max())
-    if difference <= max(_TOLERANCE.get(model.dtype, 2e-1), 4 * noise):
+    if difference <= allow_rounding(model, noise):
         return None
     return f"its log-probabilities differ by {difference:.2g} in slots"
 
