@@ -11,8 +11,8 @@ from llmeval.core.responses import Failure
 from llmeval.models.hf.batching import MemoryGuard
 from llmeval.models.hf.runner import PackRunner
 from llmeval.models.hf.scoring import Scores, ScoringUnit, SpanScore, read_logits, sum_spans
-from llmeval.models.hf.tokens import Encoded, Span
-from llmeval.models.packing import Pack, build_trie, cut_packs, plan_units
+from llmeval.models.hf.tokens import Encoded
+from llmeval.models.packing import IntArray, Pack, build_trie, cut_packs, list_members, plan_units
 
 PACKS_OF_UNIT = 16  # a unit is journaled whole, and computes half a trunk step twice
 
@@ -70,11 +70,8 @@ class PackedScorer:
         trie = build_trie([span.inputs for span in spans])
         first_reads = trie.lengths
         np.minimum.at(first_reads, trie.row_of, [len(s.inputs) - len(s.targets) for s in spans])
-        order = np.argsort(trie.row_of, kind="stable")
-        rows = trie.row_of[order]
-        for unit in plan_units(trie, first_reads.tolist(), self._unit_size):
-            low, high = np.searchsorted(rows, [unit.first, unit.first + len(unit.rows)])
-            chosen = order[low:high].tolist()
+        units = plan_units(trie, first_reads.tolist(), self._unit_size)
+        for unit, chosen in zip(units, list_members(trie, units), strict=True):
             yield ScoringUnit(
                 [members[i] for i in chosen], [spans[i] for i in chosen], unit.trunk, unit.distinct
             )
@@ -95,10 +92,10 @@ class PackedScorer:
                 group, tokens = [], 0
 
     def _score(self, unit: ScoringUnit, size: int) -> list[SpanScore | Failure]:
-        packs, targets = _cut(unit, size)
+        trunk, packs, targets = _cut(unit, size)
         logprobs = np.empty(len(targets))
         greedy = np.empty(len(targets), bool)
-        self._runner.begin(min(unit.spans, key=_sort_key).inputs[: unit.trunk])
+        self._runner.begin(trunk)
         for pack in packs:
             logprobs[pack.read_ids], greedy[pack.read_ids] = read_pack(
                 self._runner, pack, targets[pack.read_ids]
@@ -116,8 +113,8 @@ def read_pack(
     return runner.head.read(states, pack.reads, targets)
 
 
-def _cut(unit: ScoringUnit, size: int) -> tuple[list[Pack], npt.NDArray[np.int64]]:
-    """Return the packs of a unit, and the target of each read in the order of its spans."""
+def _cut(unit: ScoringUnit, size: int) -> tuple[IntArray, list[Pack], npt.NDArray[np.int64]]:
+    """Return a unit's trunk, its packs, and the target of each read in the order of its spans."""
     trie = build_trie([span.inputs for span in unit.spans])
     shared = trie.shared.copy()
     shared[0] = unit.trunk
@@ -127,8 +124,5 @@ def _cut(unit: ScoringUnit, size: int) -> tuple[list[Pack], npt.NDArray[np.int64
         [np.arange(len(s.inputs) - len(s.targets), len(s.inputs)) for s in unit.spans]
     )
     targets = np.concatenate([span.targets for span in unit.spans]).astype(np.int64)
-    return cut_packs(trie.rows, shared, np.stack([rows, places]), size), targets
-
-
-def _sort_key(span: Span) -> bytes:
-    return span.inputs.astype(">u4").tobytes()
+    packs = cut_packs(trie.rows, shared, np.stack([rows, places]), size)
+    return trie.rows[0][: unit.trunk], packs, targets

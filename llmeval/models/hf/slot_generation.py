@@ -18,7 +18,15 @@ from llmeval.models.hf.packability import allow_rounding
 from llmeval.models.hf.runner import PackRunner
 from llmeval.models.hf.sampling import Drawer, make_dice
 from llmeval.models.hf.slots import Slots
-from llmeval.models.packing import IntArray, Leaf, Trie, build_trie, cut_packs, plan_units
+from llmeval.models.packing import (
+    IntArray,
+    Leaf,
+    Trie,
+    build_trie,
+    cut_packs,
+    list_members,
+    plan_units,
+)
 
 ROUNDS_OF_UNIT = 4  # rows of a unit for each slot: at its end, slots run empty
 WORTH_SHARING = 64  # tokens that all rows begin with
@@ -63,16 +71,11 @@ class SlotGenerator:
         """Cut in the order of the prefix tree; all draws of a prompt are in one unit."""
         trie = build_trie([row.tokens for row in rows])
         size = -(-trie.nodes * self._slots * ROUNDS_OF_UNIT // len(rows))
-        order = np.argsort(trie.row_of, kind="stable")
-        row_of = trie.row_of[order]
-        units = []
-        for unit in plan_units(trie, (trie.lengths - 1).tolist(), size):
-            low, high = np.searchsorted(row_of, [unit.first, unit.first + len(unit.rows)])
-            members = order[low:high].tolist()
-            units.append(
-                GenerationUnit(members, [rows[i] for i in members], unit.trunk, unit.distinct)
-            )
-        return units
+        units = plan_units(trie, (trie.lengths - 1).tolist(), size)
+        return [
+            GenerationUnit(members, [rows[i] for i in members], unit.trunk, unit.distinct)
+            for unit, members in zip(units, list_members(trie, units), strict=True)
+        ]
 
     def complete(self, unit: GenerationUnit, new: int) -> Completions:
         """Complete a unit's prompts with at most ``new`` tokens each.

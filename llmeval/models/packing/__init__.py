@@ -2,7 +2,7 @@
 
 from llmeval.models.packing.packs import Leaf, Pack, cut_packs, cut_trunk
 from llmeval.models.packing.trie import IntArray, Trie, build_trie
-from llmeval.models.packing.units import Unit, plan_units
+from llmeval.models.packing.units import Unit, list_members, plan_units
 
 __all__ = [
     "IntArray",
@@ -13,5 +13,6 @@ __all__ = [
     "build_trie",
     "cut_packs",
     "cut_trunk",
+    "list_members",
     "plan_units",
 ]

@@ -61,6 +61,14 @@ def plan_units(trie: Trie, first_reads: Sequence[int], size: int) -> list[Unit]:
     ]
 
 
+def list_members(trie: Trie, units: Sequence[Unit]) -> list[list[int]]:
+    """Return the sequences that end in each unit, in the order of its rows."""
+    order = np.argsort(trie.row_of, kind="stable")
+    edges = [unit.first for unit in units] + [len(trie.rows)]
+    bounds = np.searchsorted(trie.row_of[order], edges)
+    return [order[low:high].tolist() for low, high in itertools.pairwise(bounds)]
+
+
 def _choose_cuts(
     shared: npt.NDArray[np.int64], nodes_before: npt.NDArray[np.int64], size: int
 ) -> list[int]:
