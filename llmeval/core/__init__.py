@@ -1,16 +1,29 @@
 """The nouns on one floor: requests, responses, samples, scores, tasks, models, hashes, errors."""
 
 from llmeval.core.errors import (
+    BudgetReached,
     GateFailed,
     Interrupted,
     InvalidResult,
     LlmevalError,
     StorageError,
+    Submitted,
+    TryAgain,
     UsageError,
 )
 from llmeval.core.hashes import canonical_json, digest, fingerprint
 from llmeval.core.metrics import Estimate, Estimator, GroupMetric, Metric, TaskGroup
-from llmeval.core.protocols import Answers, Ask, InformedModel, Model, Task
+from llmeval.core.protocols import (
+    Answers,
+    Ask,
+    Estimated,
+    InformedModel,
+    Model,
+    Reply,
+    ServedModel,
+    Task,
+    Traffic,
+)
 from llmeval.core.requests import (
     GenerateRequest,
     LoglikelihoodRequest,
@@ -25,7 +38,9 @@ from llmeval.core.samples import Gold, Sample, Score, Status, Unscorable
 __all__ = [
     "Answers",
     "Ask",
+    "BudgetReached",
     "Estimate",
+    "Estimated",
     "Estimator",
     "Failure",
     "GateFailed",
@@ -40,6 +55,7 @@ __all__ = [
     "Loglikelihood",
     "LoglikelihoodRequest",
     "Message",
+    "Reply",
     "Metric",
     "Model",
     "Request",
@@ -48,10 +64,14 @@ __all__ = [
     "Sample",
     "Sampling",
     "Score",
+    "ServedModel",
     "Status",
     "StorageError",
+    "Submitted",
     "Task",
     "TaskGroup",
+    "TryAgain",
+    "Traffic",
     "UsageError",
     "Unscorable",
     "canonical_json",

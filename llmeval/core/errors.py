@@ -55,3 +55,41 @@ class Interrupted(LlmevalError):
     """The run was stopped by a signal; the same command continues it. Exit code 130."""
 
     exit_code = 130
+
+
+class BudgetReached(Interrupted):
+    """A limit that the user set (dollars, requests, minutes) ended the run before its end.
+
+    What was answered is kept; the same command with a higher limit continues. Exit code 130.
+    """
+
+
+class Submitted(LlmevalError):
+    """The questions are with the provider's batch service; nothing is wrong. Exit code 0."""
+
+    exit_code = 0
+
+
+class TryAgain(Exception):
+    """A served model gave no answer this time, but may give one later.
+
+    Args:
+        reason: what happened, as one line without secrets.
+        after: seconds that the server asks to wait; None where it does not say.
+        overloaded: the server has too much to do, so others should wait as well.
+        unreachable: nothing says that the server is there at all.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        after: float | None = None,
+        overloaded: bool = False,
+        unreachable: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after = after
+        self.overloaded = overloaded
+        self.unreachable = unreachable

@@ -135,6 +135,119 @@ class Model(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one call of a served model gave.
+
+    Args:
+        responses: in the order asked.
+        wait: seconds in which the server wants no further call of anybody, by its rate limits.
+    """
+
+    responses: Sequence[Response]
+    wait: float = 0.0
+
+
+@runtime_checkable
+class ServedModel(Protocol):
+    """Who answers call by call, many at once: a server. See ``docs/served-models.md``.
+
+    The engine keeps calls in flight, tries them again and journals what they give.
+    """
+
+    @property
+    def name(self) -> str:
+        """As on the command line, e.g. ``openai:gpt-4o``."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with anything known that may change an answer (server, model, settings)."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Of ``loglikelihood``, ``generate``, ``chat``, ``top_logprobs``."""
+        ...
+
+    @property
+    def traffic(self) -> Traffic:
+        """How much the server can be asked at once."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What stands in the manifest and identifies a run; never a secret."""
+        ...
+
+    def group(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Cut what one sample asks together into calls, as indices: draws of one question, ..."""
+        ...
+
+    async def call(self, requests: Sequence[Request]) -> Reply:
+        """Answer one group.
+
+        Raises:
+            TryAgain: no answer this time.
+            LlmevalError: no question will ever be answered (wrong key, unknown model, ...).
+        """
+        ...
+
+    def estimate(self, requests: Sequence[Request]) -> Estimated:
+        """Say what a group will take, before it is asked."""
+        ...
+
+    def price(self, response: Response) -> float | None:
+        """Return what an answer cost in USD; None where no price is known."""
+        ...
+
+    def report(self) -> dict[str, Any]:
+        """Figures of the run as JSON data, asked for once at its end."""
+        ...
+
+    async def hang_up(self) -> None:
+        """End the connections of the running event loop."""
+        ...
+
+    def close(self) -> None:
+        """End what belongs to the model, such as a server that was started for it."""
+        ...
+
+    def apply_chat_template(
+        self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool
+    ) -> str:
+        """Render a chat as text; UsageError where only the server can."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a server may be asked at once.
+
+    Args:
+        max_connections: most calls in flight.
+        requests_per_minute, tokens_per_minute: rate limits; None for none that is known.
+        deadline: seconds after which a call counts as hung.
+        max_attempts: calls for one question before it is given up.
+        patience: seconds without any answer at all after which the run is given up.
+    """
+
+    max_connections: int = 64
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    deadline: float = 600.0
+    max_attempts: int = 8
+    patience: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """What a call will take, by a rough count; tokens of the answer at most."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float | None = None
+
+
 @runtime_checkable
 class InformedModel(Protocol):
     """A baseline: it answers from the sample itself (its gold, its lengths), not from a prompt.

@@ -87,18 +87,23 @@ class GenerateRequest:
 
     ``repeat`` numbers the draws of one question (pass@k, maj@k): each draw is a question of its own
     to the journal, so a killed run keeps the draws it has; backends may answer them together.
+
+    ``top_logprobs`` asks for the first token's most probable alternatives, so many of them, from a
+    model that is capable of ``top_logprobs``.
     """
 
     kind: ClassVar[str] = "generate"
     prompt: str | tuple[Message, ...]
     sampling: Sampling = Sampling()
     repeat: int = 0
+    top_logprobs: int = 0
 
     def canonical(self) -> list[Any]:
         prompt: Any = self.prompt
         if not isinstance(prompt, str):
             prompt = [[m.role, m.content] for m in prompt]
-        return [prompt, self.sampling.canonical(), self.repeat]
+        plain = [prompt, self.sampling.canonical(), self.repeat]
+        return [*plain, self.top_logprobs] if self.top_logprobs else plain
 
     def draws(self, n: int) -> Iterator[GenerateRequest]:
         """Yield this question ``n`` times with its repeat indices."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -39,7 +40,16 @@ class Loglikelihood:
 class Generation:
     """Answer to a generate request. ``text`` ends before the first stop string.
 
-    ``reasoning`` keeps a thinking model's thoughts apart: they are never graded.
+    Args:
+        finish_reason: ``stop``: the model ended it; ``length``: it was cut at the token limit;
+            ``content_filter``: it was withheld; ``tool_call``: the model called a tool instead.
+        prompt_tokens, completion_tokens: as the backend counted them, thoughts included.
+        truncated: tokens of the prompt cut from the left.
+        reasoning: a thinking model's thoughts, kept apart: they are never graded.
+        cached_tokens: prompt tokens that the backend had in its cache, which cost less.
+        reasoning_tokens: completion tokens that are thoughts.
+        top_logprobs: the first token's most probable alternatives with their natural-log
+            probabilities, where they were asked for.
     """
 
     kind: ClassVar[str] = "generation"
@@ -49,6 +59,9 @@ class Generation:
     completion_tokens: int = 0
     truncated: int = 0
     reasoning: str | None = None
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    top_logprobs: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +80,15 @@ Response = Loglikelihood | Generation | Failure
 _KINDS: dict[str, type[Loglikelihood] | type[Generation] | type[Failure]] = {
     cls.kind: cls for cls in (Loglikelihood, Generation, Failure)
 }
+_RARE = frozenset({"cached_tokens", "reasoning_tokens"})
 _FIELDS = {cls: tuple(f.name for f in fields(cls)) for cls in _KINDS.values()}
 
 
 def to_plain(response: Response) -> dict[str, Any]:
-    """Return a response as plain JSON data."""
+    """Return a response as plain JSON data; what is rare is left out where there is none of it."""
     values = ((name, getattr(response, name)) for name in _FIELDS[type(response)])
-    return {"kind": response.kind, **{name: v for name, v in values if v is not None}}
+    kept = {name: v for name, v in values if v is not None and (v or name not in _RARE)}
+    return {"kind": response.kind, **kept}
 
 
 def from_plain(plain: dict[str, Any]) -> Response:

@@ -16,10 +16,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmeval.core import Ask, InformedModel, Model, Request, Response, Sample, Task
-from llmeval.engine.gather import Gather, Usage, Window
+from llmeval.core import (
+    Ask,
+    InformedModel,
+    Model,
+    Request,
+    Response,
+    Sample,
+    ServedModel,
+    Task,
+)
+from llmeval.engine.budget import Budget
+from llmeval.engine.gather import Gather, Window
 from llmeval.engine.journal import Journal, JournaledRun
 from llmeval.engine.progress import Progress, Silent
+from llmeval.engine.serving import evaluate_served
+from llmeval.engine.usage import Usage
 from llmeval.engine.verdicts import Evaluated, require_answers, score
 from llmeval.engine.windows import DEFAULT_WINDOW, WINDOW_CHARACTERS, Renderer, WindowCutter
 
@@ -29,7 +41,7 @@ Sink = Callable[[Sequence[Evaluated]], None]
 
 def evaluate(
     tasks: Sequence[Task],
-    model: Model | InformedModel,
+    model: Model | ServedModel | InformedModel,
     *,
     journal: Journal,
     run: JournaledRun,
@@ -38,12 +50,16 @@ def evaluate(
     window: int = DEFAULT_WINDOW,
     characters: int = WINDOW_CHARACTERS,
     usage: Usage | None = None,
+    budget: Budget | None = None,
+    traffic: dict[str, object] | None = None,
 ) -> Usage:
     """Evaluate every sample of ``tasks``; return what was asked.
 
     Args:
         window, characters: bounds of a window, in samples and in characters of their prompts.
         usage: counted in while the run goes on, for a caller that wants it when the run breaks off.
+        budget: what the run may take.
+        traffic: gets what went over the wire to a served model.
 
     Raises:
         LlmevalError: the run as a whole cannot go on; what was answered is journaled.
@@ -57,7 +73,22 @@ def evaluate(
             for task in tasks:
                 model.study(task)
             return asyncio.run(_evaluate_informed(cutter, model, sink, progress, usage))
-        pipeline = _Pipeline(Gather(model, journal, run, usage), Renderer(cutter), progress)
+        if isinstance(model, ServedModel):
+            evaluate_served(
+                tasks,
+                model,
+                journal=journal,
+                run=run,
+                sink=sink,
+                progress=progress,
+                usage=usage,
+                budget=budget or Budget(),
+                window=window,
+                traffic={} if traffic is None else traffic,
+            )
+            return usage
+        gather = Gather(model, journal, run, usage, budget)
+        pipeline = _Pipeline(gather, Renderer(cutter), progress)
         try:
             asyncio.run(pipeline.run(sink))
         finally:

@@ -21,31 +21,10 @@ from dataclasses import dataclass, field
 
 from llmeval.core import Ask, Failure, InvalidResult, Model, Request, Response
 from llmeval.engine.answering import Answerer
+from llmeval.engine.budget import Budget
 from llmeval.engine.journal import Entry, Journal, JournaledRun, Key, Keyring
+from llmeval.engine.usage import Usage
 from llmeval.engine.verdicts import require_answers
-
-
-@dataclass(slots=True)
-class Usage:
-    """What a run asked and what that took. Counts questions, not attempts.
-
-    Args:
-        requests: questions that tasks asked.
-        cached: of these, answered without the model: asked before in this run, or journaled by
-            an earlier run.
-        prompt_tokens, completion_tokens: of the questions that the model answered.
-        truncated: answers whose prompt was cut from the left.
-        separate_boundaries: answers to a continuation that was tokenized apart from its context.
-        model_seconds: wall time in which the model answered, of this attempt.
-    """
-
-    requests: int = 0
-    cached: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    truncated: int = 0
-    separate_boundaries: int = 0
-    model_seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(slots=True)
@@ -89,7 +68,12 @@ class Gather:
     """Answers the asks of many concurrent samples with one batch model and the journal."""
 
     def __init__(
-        self, model: Model, journal: Journal, run: JournaledRun, usage: Usage | None = None
+        self,
+        model: Model,
+        journal: Journal,
+        run: JournaledRun,
+        usage: Usage | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._model = model
         self._journal = journal
@@ -99,6 +83,7 @@ class Gather:
         self._answerer = Answerer(model)
         self._breaking = False
         self.usage = usage or Usage()
+        self._budget = budget or Budget()
 
     def close(self) -> None:
         self._answerer.close()
@@ -258,13 +243,21 @@ class Gather:
     ) -> dict[Key, Response]:
         """Return a batch's answers: those of the journal, and the model's to what is left."""
         responses = {key: known[key].response for key in keys if key in known}
+        self._budget.spend(len(responses), None)
         missing = [key for key in keys if key not in known]
         if not missing:
             return responses
         async with self._answerer.slots:
             if self._breaking:
                 raise asyncio.CancelledError
-            return responses | await self._ask_model(missing, questions)
+            if reached := self._budget.reached(len(missing)):
+                raise reached
+            self._budget.hold(len(missing), None)
+            try:
+                return responses | await self._ask_model(missing, questions)
+            finally:
+                self._budget.release(len(missing), None)
+                self._budget.spend(len(missing), None)
 
     async def _ask_model(
         self, keys: Sequence[Key], questions: Mapping[Key, Request]
@@ -318,10 +311,7 @@ class Gather:
         for key, response in responses.items():
             if isinstance(response, Failure):
                 self._seen.discard(key)  # who asks it again asks the model again
-            self.usage.prompt_tokens += response.prompt_tokens
-            self.usage.completion_tokens += response.completion_tokens
-            self.usage.truncated += bool(response.truncated)
-            self.usage.separate_boundaries += getattr(response, "boundary", None) == "separate"
+            self.usage.count(response)
 
 
 def _questions(asks: Sequence[_Waiting]) -> dict[Key, Request]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from llmeval.core.requests import GenerateRequest, Sampling
 from llmeval.core.responses import Failure, Generation
 from llmeval.models.hf.runner import Effort
-from llmeval.models.hf.stopping import StopWatch, cut_at_stops
+from llmeval.models.hf.stopping import StopWatch
 from llmeval.models.hf.tokens import TokenRules
 from llmeval.models.packing import IntArray
+from llmeval.models.stops import cut_at_stops
 
 BROKEN = Failure("the model's logits are not numbers")
 

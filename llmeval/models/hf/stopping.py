@@ -42,11 +42,3 @@ class StopWatch:
             return False
         text = self._tokenizer.decode(tokens)
         return any(stop in text for stop in self._stops)
-
-
-def cut_at_stops(text: str, stops: Sequence[str]) -> str:
-    """Return the text before the first stop string, one stop string after the other as lm-eval."""
-    for stop in stops:
-        if stop:
-            text = text.partition(stop)[0]
-    return text

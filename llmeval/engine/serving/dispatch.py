@@ -1,0 +1,292 @@
+"""Keeps calls in flight: which goes next, how many at once, when again, and when to stop.
+
+Calls that wait lie in a heap, those of earlier samples first and among them by their prompts, so
+that what shares a beginning goes out together and finds it in the server's cache. A call that
+failed waits for its next attempt without holding a place. A call that hangs holds one place until
+its deadline, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmeval.core import (
+    Failure,
+    InvalidResult,
+    LlmevalError,
+    Reply,
+    Request,
+    ServedModel,
+    TryAgain,
+)
+from llmeval.engine.budget import Budget
+from llmeval.engine.serving.concurrency import Concurrency
+from llmeval.engine.serving.pace import Pace
+
+FIRST_DELAY = 0.5
+"""Seconds before the second attempt; doubled for each further one."""
+
+LONGEST_DELAY = 60.0
+_OUTAGE = 20  # failures in a row in which nobody answered at all
+
+Order = tuple[int, str]
+"""Where a call stands among those that wait: its samples' group, and its prompt."""
+
+
+@dataclass(slots=True, order=True)
+class _Call:
+    order: Order
+    number: int
+    requests: Sequence[Request] = field(compare=False)
+    answered: asyncio.Future[Reply] = field(compare=False)
+    attempts: int = field(default=0, compare=False)
+    tokens: int = field(default=0, compare=False)
+    usd: float | None = field(default=None, compare=False)
+
+
+@dataclass(slots=True)
+class Traced:
+    """What went over the wire, for the record.
+
+    Args:
+        calls: sent, repeated attempts included.
+        retries: of these, again after a fault, by what that was.
+        most_in_flight: at one time.
+        overloads: times the server said that it has too much to do.
+    """
+
+    calls: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
+    most_in_flight: int = 0
+    overloads: int = 0
+
+
+class Dispatcher:
+    """Sends the calls of one run to one served model. Use from one event loop.
+
+    Args:
+        model: who answers.
+        budget: what may be taken.
+
+    Attributes:
+        ended: gets the error that ends the run: fatal, or a budget that is reached and whose last
+            answers are here.
+    """
+
+    def __init__(self, model: ServedModel, budget: Budget) -> None:
+        traffic = model.traffic
+        self._model = model
+        self._traffic = traffic
+        self._budget = budget
+        self._concurrency = Concurrency(traffic.max_connections)
+        self._pace = Pace(traffic.requests_per_minute, traffic.tokens_per_minute)
+        self._estimates = self._pace.counts_tokens or budget.limits.usd is not None
+        self._waiting: list[_Call] = []
+        self._numbers = itertools.count()
+        self._flying: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._wake: asyncio.TimerHandle | None = None
+        self._stopping: LlmevalError | None = None
+        self._unreachable_in_a_row = 0
+        self._last_answer = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._random = random.Random()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.traced = Traced()
+        if budget.limits.minutes is not None:
+            left = max(0.0, 60 * budget.limits.minutes)
+            self._later(left, self._pump)
+
+    def submit(self, requests: Sequence[Request], order: Order) -> asyncio.Future[Reply]:
+        """Let a call wait for its turn; its future gets a reply, where need be of failures."""
+        call = _Call(order, next(self._numbers), requests, self._loop.create_future())
+        if self._estimates:
+            estimated = self._model.estimate(requests)
+            call.tokens = estimated.prompt_tokens + estimated.completion_tokens
+            call.usd = estimated.usd
+        self._enqueue(call)
+        return call.answered
+
+    def describe(self) -> dict[str, object]:
+        """Return what went over the wire, for the manifest."""
+        return {
+            "calls": self.traced.calls,
+            "retries": dict(self.traced.retries.most_common(20)),
+            "most_in_flight": self.traced.most_in_flight,
+            "connections": {"limit": self._concurrency.limit, "highest": self._concurrency.highest},
+            "overloads": self.traced.overloads,
+            "paused_seconds": round(self._pace.paused_seconds, 3),
+        }
+
+    def fail(self, error: BaseException) -> None:
+        """End the run with an error."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+    async def close(self) -> None:
+        """Give up whatever is in flight or waits."""
+        self._stopping = self._stopping or InvalidResult("closed")
+        for timer in self._timers | ({self._wake} if self._wake else set()):
+            timer.cancel()
+        for job in self._flying:
+            job.cancel()
+        await asyncio.gather(*self._flying, return_exceptions=True)
+        if self.ended.done() and not self.ended.cancelled():
+            self.ended.exception()  # seen: asyncio need not warn of it
+
+    # -- what goes out ---------------------------------------------------------------------------
+
+    def _enqueue(self, call: _Call) -> None:
+        heapq.heappush(self._waiting, call)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Send what may be sent now."""
+        while self._waiting and self._may_send(self._waiting[0]):
+            call = heapq.heappop(self._waiting)
+            if call.answered.done():  # whoever asked does not wait any more
+                continue
+            self._send(call)
+        if self._budget.is_late and self._stopping is None:
+            self._stopping = self._budget.reached()
+        if self._stopping is not None and not self._flying:
+            self.fail(self._stopping)
+
+    def _may_send(self, call: _Call) -> bool:
+        if self._stopping is not None or len(self._flying) >= self._concurrency.limit:
+            return False
+        if (wait := self._pace.wait()) > 0:
+            self._wake_in(wait)
+            return False
+        if reached := self._budget.reached(len(call.requests), call.usd):
+            # What is in flight may cost less than it was thought to, and then there is room.
+            if not self._flying or self._budget.is_late:
+                self._stopping = reached
+            return False
+        return True
+
+    def _send(self, call: _Call) -> None:
+        self._pace.take(call.tokens)
+        self._budget.hold(len(call.requests), call.usd)
+        job = self._loop.create_task(self._carry(call))
+        self._flying.add(job)
+        self.traced.calls += 1
+        self.traced.most_in_flight = max(self.traced.most_in_flight, len(self._flying))
+        job.add_done_callback(self._land)
+
+    def _land(self, job: asyncio.Task[None]) -> None:
+        self._flying.discard(job)
+        if not job.cancelled() and (error := job.exception()):
+            self.fail(error)
+        self._pump()
+
+    # -- what comes back -------------------------------------------------------------------------
+
+    async def _carry(self, call: _Call) -> None:
+        """Make one attempt at a call."""
+        began = time.monotonic()
+        deadline = self._traffic.deadline
+        try:
+            async with asyncio.timeout(deadline):
+                reply = await self._model.call(call.requests)
+        except TimeoutError:
+            self._failed(call, TryAgain(f"no answer within {deadline:g} s", unreachable=True))
+        except TryAgain as fault:
+            self._failed(call, fault)
+        except LlmevalError as error:
+            self._stopping = error
+        except Exception as error:  # the adapter's fault; it costs these questions, not the run
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._answer(call, Reply([Failure(reason)] * len(call.requests)))
+        else:
+            self._succeeded(call, reply, time.monotonic() - began)
+        finally:
+            self._budget.release(len(call.requests), call.usd)
+
+    def _succeeded(self, call: _Call, reply: Reply, seconds: float) -> None:
+        self._unreachable_in_a_row = 0
+        self._last_answer = time.monotonic()
+        self._concurrency.note_answer(seconds, len(self._flying))
+        if reply.wait > 0:
+            self._pace.pause(reply.wait)
+        if self._pace.counts_tokens:
+            took = sum(r.prompt_tokens + r.completion_tokens for r in reply.responses)
+            self._pace.correct(took - call.tokens)
+        self._answer(call, reply)
+
+    def _answer(self, call: _Call, reply: Reply) -> None:
+        for response in reply.responses:
+            if not isinstance(response, Failure):
+                self._budget.spend(1, self._model.price(response))
+        if not call.answered.done():
+            call.answered.set_result(reply)
+
+    def _failed(self, call: _Call, fault: TryAgain) -> None:
+        self.traced.retries[fault.reason] += 1
+        if fault.overloaded:
+            self.traced.overloads += 1
+            self._concurrency.note_overload()
+            if fault.after:
+                self._pace.pause(fault.after)
+        in_outage = self._note_unreachable(fault)
+        call.attempts += not in_outage
+        if (self._late() and in_outage) or (fault.after or 0) > self._traffic.patience:
+            self._stopping = self._give_up(fault)
+        elif call.attempts >= self._traffic.max_attempts:
+            reason = f"{fault.reason} ({call.attempts} attempts)"
+            self._answer(call, Reply([Failure(reason)] * len(call.requests)))
+        else:
+            self._later(self._delay(call, fault), self._enqueue, call)
+
+    def _note_unreachable(self, fault: TryAgain) -> bool:
+        """Tell whether nobody has answered anything for a while: the server is down."""
+        if not fault.unreachable:
+            self._unreachable_in_a_row = 0
+            return False
+        self._unreachable_in_a_row += 1
+        if self._unreachable_in_a_row < _OUTAGE:
+            return False
+        self._concurrency.note_outage()
+        return True
+
+    def _late(self) -> bool:
+        return time.monotonic() - self._last_answer > self._traffic.patience
+
+    def _give_up(self, fault: TryAgain) -> InvalidResult:
+        return InvalidResult(
+            f"{self._model.name} gives no answers any more: {fault.reason}",
+            mend="answers so far are kept; once it answers again, give the same command",
+        )
+
+    def _delay(self, call: _Call, fault: TryAgain) -> float:
+        """Return the seconds until the next attempt, spread out so that not all come at once."""
+        if fault.after is not None:
+            return fault.after * self._random.uniform(1.0, 1.1)
+        longest: float = min(LONGEST_DELAY, FIRST_DELAY * 2 ** max(0, call.attempts - 1))
+        return longest * self._random.uniform(0.5, 1.0)
+
+    # -- timers and the end ----------------------------------------------------------------------
+
+    def _later(self, seconds: float, what: Callable[..., None], *arguments: Any) -> None:
+        def run() -> None:
+            self._timers.discard(timer)
+            what(*arguments)
+
+        timer = self._loop.call_later(seconds, run)
+        self._timers.add(timer)
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._wake is None or self._wake.cancelled():
+            self._wake = self._loop.call_later(seconds, self._woken)
+
+    def _woken(self) -> None:
+        self._wake = None
+        self._pump()

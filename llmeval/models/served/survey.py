@@ -1,0 +1,104 @@
+"""What a server turns out to have: asked once, before a run, and only as far as the run needs it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from llmeval.core.errors import TryAgain, UsageError
+from llmeval.core.requests import GenerateRequest, Sampling
+from llmeval.models.served import chat, completions
+from llmeval.models.served.dialect import Dialect
+from llmeval.models.served.transport import QuestionRefused, Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a server says of a model.
+
+    Attributes:
+        max_length: context in tokens, where it says so.
+        root: its name for the checkpoint: a folder or a hub id.
+        owner: ``vllm`` and others say what they are.
+    """
+
+    max_length: int | None = None
+    root: str | None = None
+    owner: str | None = None
+
+
+async def look_up_model(transport: Transport, model: str) -> Listed:
+    """Return what the server's list says of a model; nothing where it has no list.
+
+    Raises:
+        UsageError: no server answers there, or it has other models.
+    """
+    try:
+        body = (await transport.get("/models")).body
+    except TryAgain as fault:
+        if fault.unreachable:
+            raise UsageError(
+                f"no server answers: {fault.reason}",
+                where=transport.base_url,
+                mend="start it, or check --base-url",
+            ) from None
+        return Listed()
+    except UsageError as error:
+        if "answered 401" in error.what or "answered 403" in error.what:
+            raise
+        return Listed()  # some have no list
+    except QuestionRefused:
+        return Listed()
+    entries = body.get("data")
+    rows = [row for row in entries if isinstance(row, dict)] if isinstance(entries, list) else []
+    names = [str(row.get("id")) for row in rows]
+    if rows and model not in names:
+        near = difflib.get_close_matches(model, names, n=3, cutoff=0.3) or names[:5]
+        raise UsageError(
+            f"the server has no model {model!r}",
+            where=transport.base_url,
+            mend=f"it has {', '.join(near)}",
+        )
+    row = next((row for row in rows if row.get("id") == model), {})
+    length = row.get("max_model_len")
+    return Listed(
+        length if isinstance(length, int) and length > 0 else None,
+        _text(row.get("root")),
+        _text(row.get("owned_by")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+async def has_completions(transport: Transport, dialect: Dialect) -> bool:
+    """Whether the server completes texts."""
+    request = GenerateRequest("Once upon a time", Sampling(max_tokens=1))
+    return await _answers(transport, completions.PATH, completions.encode(dialect, [request]))
+
+
+async def has_chat(transport: Transport, dialect: Dialect) -> bool:
+    """Whether the server chats."""
+    request = GenerateRequest("Hello", Sampling(max_tokens=1))
+    return await _answers(transport, chat.PATH, chat.encode(dialect, [request]))
+
+
+async def _answers(transport: Transport, path: str, body: dict[str, Any]) -> bool:
+    """Whether an endpoint is there. An overloaded one is."""
+    try:
+        await transport.post(path, body)
+    except QuestionRefused:
+        return True
+    except TryAgain as fault:
+        if fault.unreachable:
+            raise UsageError(
+                f"no server answers: {fault.reason}", where=transport.base_url
+            ) from None
+        return fault.overloaded
+    except UsageError as error:
+        if "answered 401" in error.what or "answered 403" in error.what:
+            raise
+        return False
+    return True
