@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llmeval.core import InformedModel, Model, Task
+    from llmeval.core import InformedModel, Model, ServedModel, Task
     from llmeval.run_spec import RunSpec
     from llmeval.runs import Run
 
@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 
 
 def run(
-    model: str | Model | InformedModel,
+    model: str | Model | ServedModel | InformedModel,
     tasks: str | Task | Sequence[str | Task],
     *,
     model_settings: dict[str, Any] | None = None,
@@ -35,6 +35,9 @@ def run(
     window: int | None = None,
     max_errors: float = 0.05,
     allow_unsafe_code: bool = False,
+    max_usd: float | None = None,
+    max_requests: int | None = None,
+    max_minutes: float | None = None,
     **options: Any,
 ) -> Run:
     """Evaluate a model on tasks and return the run record.
@@ -42,13 +45,15 @@ def run(
     Args:
         model: a name as on the command line (``hf:gpt2``, ``pocket``), or a model object.
         tasks: names of tasks, suites, lm-eval tasks or YAML files, or task objects.
-        model_settings: fields of :class:`llmeval.models.ModelSettings`.
+        model_settings: settings of the model's kind (``docs/models.md``).
         data: local mirror of data sets.
         out: folder for the record.
         workspace: folder of the journal; the working folder or ``LLMEVAL_HOME`` by default.
         window: samples evaluated concurrently.
         max_errors: share of errored samples beyond which the result is invalid.
         allow_unsafe_code: run generated code even where no sandbox can be had.
+        max_usd, max_requests, max_minutes: bounds; on reaching one, BudgetReached is raised, and
+            the same call with a higher one continues.
         options: fields of :class:`llmeval.tasks.options.TaskOptions` (``limit``, ``num_fewshot``).
 
     Raises:
@@ -68,6 +73,9 @@ def run(
         window=window,
         max_errors=max_errors,
         allow_unsafe_code=allow_unsafe_code,
+        max_usd=max_usd,
+        max_requests=max_requests,
+        max_minutes=max_minutes,
     )
     return _execute(spec)
 

@@ -21,6 +21,7 @@ from llmeval.core import (
     Loglikelihood,
     LoglikelihoodRequest,
     Model,
+    ServedModel,
     UsageError,
 )
 from llmeval.engine import Progress
@@ -62,6 +63,8 @@ def examine(
     model = load_model(model_name, settings)
     if isinstance(model, InformedModel):
         raise UsageError("a baseline answers nothing to check", where=model_name)
+    if isinstance(model, ServedModel):
+        raise UsageError("only models in this process are checked", where=model_name)
     known = load_known()
     with contextlib.closing(model):
         yield from _check_model(model, known, settings, allow_unsafe_code, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,13 +31,14 @@ class RunFileOptions(BaseModel):
     gen_kwargs: dict[str, Any] = Field(default_factory=dict)
     repeats: _Count | None = None
     seed: int = 1234
+    cut_answers: str = "auto"
 
 
 class RunFile(BaseModel):
     """The content of a run file. Every field is optional; the command line overrides it.
 
-    ``model_settings`` are the fields of :class:`llmeval.models.ModelSettings`. Paths are relative
-    to the working folder, as on the command line.
+    ``model_settings`` are those of the model's kind (``docs/models.md``). Paths are relative to the
+    working folder, as on the command line.
     """
 
     model_config = _STRICT
@@ -52,6 +52,10 @@ class RunFile(BaseModel):
     window: _Count | None = None
     max_errors: Annotated[float, Field(ge=0, le=1)] | None = None
     allow_unsafe_code: bool | None = None
+    max_usd: Annotated[float, Field(gt=0)] | None = None
+    max_requests: _Count | None = None
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    batch: bool | None = None
 
     def set_options(self) -> dict[str, Any]:
         """Return the options that the file sets."""
@@ -67,27 +71,27 @@ def read_run_file(path: str | Path) -> RunFile:
     document = read_document(Path(path))
     _check_places(document)
     file: RunFile = validate(document, RunFile)
-    _check_model_settings(document, file.model_settings)
+    _check_model_settings(document, file)
     return file
 
 
 def _check_places(document: Document) -> None:
     """Say where an option belongs that stands at the top, as on the command line."""
-    from llmeval.models import ModelSettings
+    from llmeval.models.settings import all_setting_names
 
-    homes = dict.fromkeys((f.name for f in fields(ModelSettings)), "model_settings")
+    homes = dict.fromkeys(all_setting_names(), "model_settings")
     homes |= dict.fromkeys(RunFileOptions.model_fields, "options")
     for name in document.data:
         if name in homes and name not in RunFile.model_fields:
             raise document.error("it belongs elsewhere", (name,), f"put it under {homes[name]}:")
 
 
-def _check_model_settings(document: Document, settings: dict[str, Any]) -> None:
+def _check_model_settings(document: Document, file: RunFile) -> None:
     """Let an error about a setting name its line."""
-    from llmeval.models import ModelSettings
+    from llmeval.models import read_settings
 
-    for name, value in settings.items():
+    for name, value in file.model_settings.items():
         try:
-            ModelSettings.from_mapping({name: value})
+            read_settings(file.model or "", {name: value})
         except UsageError as error:
             raise document.error(error.what, ("model_settings", name), error.mend) from error

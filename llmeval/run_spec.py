@@ -8,35 +8,43 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from llmeval.core import InformedModel, Model, Task, UsageError
-from llmeval.engine import DEFAULT_WINDOW
+from llmeval.core import InformedModel, Model, ServedModel, Task, UsageError
+from llmeval.engine import DEFAULT_WINDOW, Limits
 from llmeval.home import find_workspace
-from llmeval.models import ModelSettings
+from llmeval.models import AnySettings, ModelSettings, read_settings
 from llmeval.tasks.generation import check_count
 from llmeval.tasks.options import TaskOptions
+
+AnyModel = str | Model | ServedModel | InformedModel
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """Everything that a run is asked for. See :func:`llmeval.run` for the fields."""
+    """Everything that a run is asked for. See :func:`llmeval.run` for the fields.
 
-    model: str | Model | InformedModel
+    ``command`` is how the command line was called, for ``llmeval run --resume``.
+    """
+
+    model: AnyModel
     tasks: tuple[str | Task, ...]
     workspace: Path
-    model_settings: ModelSettings = field(default_factory=ModelSettings)
+    model_settings: AnySettings = field(default_factory=ModelSettings)
     options: TaskOptions = field(default_factory=TaskOptions)
     mirror: Path | None = None
     out: Path = Path("results")
     window: int = DEFAULT_WINDOW
     max_errors: float = 0.05
     allow_unsafe_code: bool = False
+    limits: Limits = field(default_factory=Limits)
+    batch: bool = False
+    command: tuple[str, ...] | None = None
 
 
 def make_spec(
-    model: str | Model | InformedModel,
+    model: AnyModel,
     tasks: Sequence[str | Task],
     *,
-    model_settings: ModelSettings | Mapping[str, Any] | None = None,
+    model_settings: AnySettings | Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     data: str | Path | None = None,
     out: str | Path = "results",
@@ -44,13 +52,18 @@ def make_spec(
     window: int | None = None,
     max_errors: float = 0.05,
     allow_unsafe_code: bool = False,
+    max_usd: float | None = None,
+    max_requests: int | None = None,
+    max_minutes: float | None = None,
+    batch: bool = False,
+    command: Sequence[str] | None = None,
 ) -> RunSpec:
     """Check loose arguments and make a specification of them."""
     options = dict(options or {})
     _check_names("option", options, TaskOptions)
-    settings = model_settings or {}
-    if not isinstance(settings, ModelSettings):
-        settings = ModelSettings.from_mapping(settings)
+    settings = {} if model_settings is None else model_settings
+    if isinstance(settings, Mapping):
+        settings = read_settings(model if isinstance(model, str) else "", settings)
     check_count("--window", window, least=1)
     _check_share("--max-errors", max_errors)
     mirror = data or os.environ.get("LLMEVAL_DATA")
@@ -69,6 +82,9 @@ def make_spec(
         window=window or DEFAULT_WINDOW,
         max_errors=max_errors,
         allow_unsafe_code=allow_unsafe_code,
+        limits=Limits(usd=max_usd, requests=max_requests, minutes=max_minutes),
+        batch=batch,
+        command=None if command is None else tuple(command),
     )
 
 

@@ -8,19 +8,23 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmeval.core import (
+    BudgetReached,
     InformedModel,
     Interrupted,
     InvalidResult,
     LlmevalError,
     Model,
+    ServedModel,
     StorageError,
     UsageError,
     fingerprint,
 )
 from llmeval.engine import (
+    Budget,
     Evaluated,
     Journal,
     JournaledRun,
@@ -43,11 +47,14 @@ from llmeval.runs import (
     to_lm_eval_results,
 )
 from llmeval.runs.files import storage_errors, write_json
+from llmeval.tasks.fitting import fit_tasks
 from llmeval.tasks.options import ChatTemplate, Workbench
 from llmeval.tasks.registry import Selection, load_tasks
 
 if TYPE_CHECKING:
     from llmeval.sandbox import Sandbox
+
+AnyModel = Model | ServedModel | InformedModel
 
 
 def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
@@ -59,20 +66,35 @@ def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
         Interrupted: it was stopped; what was answered is journaled.
     """
     clock = _Clock()
-    with _Sandboxes(spec.allow_unsafe_code) as sandboxes, _open_model(spec) as model:
+    with (
+        prepared(spec) as (model, selection, sandboxes),
+        Journal(journal_path(spec)) as journal,
+    ):
+        attempt = _Attempt(spec, model, selection, journal, clock, sandboxes)
+        return attempt.carry_out(progress)
+
+
+def journal_path(spec: RunSpec) -> Path:
+    """Return where the journal of a run's workspace is."""
+    return spec.workspace / ".llmeval" / "journal.sqlite"
+
+
+@contextlib.contextmanager
+def prepared(spec: RunSpec) -> Iterator[tuple[AnyModel, Selection, Sandboxes]]:
+    """Load what a run needs, and in the end close it: the model, the tasks, the sandbox."""
+    with Sandboxes(spec.allow_unsafe_code) as sandboxes, _open_model(spec) as model:
         workbench = Workbench(
             mirror=spec.mirror,
             chat_template=_find_chat_template(spec, model),
             sandbox=sandboxes.get,
+            grade_cut=_grades_cut(spec, model),
         )
         selection = _load_tasks(spec, workbench)
-        with Journal(spec.workspace / ".llmeval" / "journal.sqlite") as journal:
-            attempt = _Attempt(spec, model, selection, journal, clock, sandboxes)
-            return attempt.carry_out(progress)
+        yield model, fit_tasks(selection, model), sandboxes
 
 
 @contextlib.contextmanager
-def _open_model(spec: RunSpec) -> Iterator[Model | InformedModel]:
+def _open_model(spec: RunSpec) -> Iterator[AnyModel]:
     """Load the model that is named and close it in the end; one that was handed in stays open."""
     if not isinstance(spec.model, str):
         yield spec.model
@@ -85,7 +107,14 @@ def _open_model(spec: RunSpec) -> Iterator[Model | InformedModel]:
             model.close()
 
 
-def _find_chat_template(spec: RunSpec, model: Model | InformedModel) -> ChatTemplate:
+def _grades_cut(spec: RunSpec, model: AnyModel) -> bool:
+    """Whether an answer that ended at the token limit is graded: a chat's answer is not whole."""
+    chosen = spec.options.cut_answers
+    chats = isinstance(model, ServedModel) and "chat" in model.capabilities
+    return chosen == "grade" or (chosen == "auto" and not chats)
+
+
+def _find_chat_template(spec: RunSpec, model: AnyModel) -> ChatTemplate | None:
     if isinstance(model, InformedModel):  # it reads no prompt, so any form will do
         return lambda messages, add_generation_prompt: "\n\n".join(m["content"] for m in messages)
     if spec.options.apply_chat_template and "chat" not in model.capabilities:
@@ -94,6 +123,8 @@ def _find_chat_template(spec: RunSpec, model: Model | InformedModel) -> ChatTemp
             where="--apply-chat-template",
             mend="leave it out, or name one with --chat-template",
         )
+    if isinstance(model, ServedModel):  # the server renders its chats
+        return None
     return model.apply_chat_template
 
 
@@ -124,14 +155,14 @@ class _Clock:
         return round(time.monotonic() - self.started, 3)
 
 
-class _Sandboxes:
+class Sandboxes:
     """Starts the sandbox when the first task needs it and closes it with the run."""
 
     def __init__(self, allow_unsafe: bool) -> None:
         self._allow_unsafe = allow_unsafe
         self._sandbox: Sandbox | None = None
 
-    def __enter__(self) -> _Sandboxes:
+    def __enter__(self) -> Sandboxes:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -156,11 +187,11 @@ class _Attempt:
     def __init__(
         self,
         spec: RunSpec,
-        model: Model | InformedModel,
+        model: AnyModel,
         selection: Selection,
         journal: Journal,
         clock: _Clock,
-        sandboxes: _Sandboxes,
+        sandboxes: Sandboxes,
     ) -> None:
         self._spec = spec
         self._model = model
@@ -172,6 +203,8 @@ class _Attempt:
         self._asked = self._describe()
         self._tallies = {task.name: Tally() for task in selection.tasks}
         self._usage = Usage()
+        self._budget = Budget(spec.limits)
+        self._traffic: dict[str, object] = {}
         self._writer: RecordWriter | None = None
         self._run, self._lock = self._resume_or_begin()
         self._folder = spec.out / self._run.run_id
@@ -225,6 +258,8 @@ class _Attempt:
                 progress=progress,
                 window=self._spec.window,
                 usage=self._usage,
+                budget=self._budget,
+                traffic=self._traffic,
             )
             self._clock.mark("scoring")
             self._finish()
@@ -233,6 +268,10 @@ class _Attempt:
             raise Interrupted(
                 f"interrupted; the same command continues run {self._run.run_id}"
             ) from None
+        except BudgetReached as reached:
+            self._keep_partial("interrupted", ended=True)
+            reached.where = f"{reached.where}, run {self._run.run_id}"
+            raise
         except LlmevalError as error:
             invalid = isinstance(error, InvalidResult)
             self._keep_partial("invalid" if invalid else "interrupted")
@@ -259,10 +298,10 @@ class _Attempt:
         measured = any(m.items for tally in self._tallies.values() for m in tally.metrics.values())
         return measured and errored <= self._spec.max_errors * n
 
-    def _keep_partial(self, status: str) -> None:
-        """Leave a readable record of the windows that are done."""
+    def _keep_partial(self, status: str, *, ended: bool = False) -> None:
+        """Leave a readable record of the samples that are done."""
         with contextlib.suppress(StorageError):  # the disk is full: the manifest is as it was
-            self._write_results(status)
+            self._write_results(status, ended=ended)
 
     def _write_results(self, status: str, *, ended: bool = False) -> None:
         if self._writer is not None:
@@ -290,9 +329,12 @@ class _Attempt:
                 "computed_tokens": tokens.computed,
                 "distinct_tokens": tokens.distinct,
                 "completion_tokens": usage.completion_tokens,
+                "cached_tokens": usage.cached_tokens,
+                "reasoning_tokens": usage.reasoning_tokens,
                 "truncated": usage.truncated,
+                "cut": usage.cut,
                 "separate_boundaries": usage.separate_boundaries,
-                "usd": None,
+                "usd": None if usage.usd is None else round(usage.usd, 8),
             },
             "seconds": self._seconds(),
         }
@@ -315,7 +357,10 @@ class _Attempt:
         write_json(self._folder / "manifest.json", self._make_manifest("interrupted"))
 
     def _report(self) -> dict[str, Any] | None:
-        return None if isinstance(self._model, InformedModel) else self._model.report()
+        if isinstance(self._model, InformedModel):
+            return None
+        traffic = {"traffic": self._traffic} if self._traffic else {}
+        return self._model.report() | traffic
 
     def _make_manifest(
         self, status: str, performance: Mapping[str, Any] | None = None
@@ -330,6 +375,8 @@ class _Attempt:
             "groups": {g.name: list(g.members) for g in self._selection.groups},
             "seeds": {"fewshot": self._spec.options.seed, "sampling": self._spec.options.seed},
             "window": self._spec.window,
+            "limits": asdict(self._spec.limits),
+            "command": self._spec.command,
             "sandbox": self._sandboxes.tier,
             "performance": performance,
             "environment": describe_environment(self._spec.workspace),

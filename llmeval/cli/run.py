@@ -7,7 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmeval.cli.run_options import OPTIONS, SETTINGS, build_parser, parse_pairs, split_names
+from llmeval.cli.run_options import (
+    LIMITS,
+    OPTIONS,
+    SETTINGS,
+    build_parser,
+    parse_pairs,
+    split_names,
+)
 from llmeval.cli.streams import drop_stdout, one_line, say
 from llmeval.core.errors import InvalidResult, StorageError, UsageError
 
@@ -19,13 +26,15 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    arguments = build_parser().parse_args(argv)
+    arguments, command = _read(argv)
     from llmeval.cli.collector import WakeCollector, resting_collector
     from llmeval.cli.console import set_up_logging
     from llmeval.session import execute
 
     set_up_logging(arguments.quiet)
-    spec = _make_spec(arguments)
+    spec = _make_spec(arguments, command)
+    if arguments.dry_run:
+        return _estimate(spec, arguments)
     with resting_collector():
         run = execute(spec, WakeCollector(_begin(spec, arguments.quiet)))
     try:
@@ -42,6 +51,34 @@ def main(argv: Sequence[str]) -> int:
             where=str(run.path),
             mend="see `not_scored` in summary.json; the same command asks errored samples again",
         )
+    return 0
+
+
+def _read(argv: Sequence[str]) -> tuple[Any, Sequence[str]]:
+    """Read the arguments; ``--resume`` takes those of the run that is to go on, and adds to them.
+
+    Returns:
+        the arguments, and the command that says the same without ``--resume``.
+    """
+    arguments = build_parser().parse_args(argv)
+    if arguments.resume is None:
+        return arguments, argv
+    from llmeval.cli.resume import find_command, without_resume
+
+    command = [*find_command(arguments.resume), *without_resume(argv)]
+    return build_parser().parse_args(command), command
+
+
+def _estimate(spec: RunSpec, arguments: Any) -> int:
+    """Say what a run would take, and ask nothing."""
+    from llmeval.cli.forecast import print_forecast
+    from llmeval.forecast import forecast
+
+    expected = forecast(spec)
+    if arguments.json:
+        print(json.dumps(expected.to_plain(), indent=2))
+    else:
+        print_forecast(expected)
     return 0
 
 
@@ -74,7 +111,7 @@ def _show(run: Run, arguments: Any) -> None:
     sys.stdout.flush()
 
 
-def _make_spec(arguments: Any) -> RunSpec:
+def _make_spec(arguments: Any, command: Sequence[str]) -> RunSpec:
     """Put together the run file, the options that override it, and lm-eval's spelling."""
     from llmeval.run_file import RunFile, read_run_file
     from llmeval.run_spec import make_spec
@@ -88,10 +125,18 @@ def _make_spec(arguments: Any) -> RunSpec:
     tasks = split_names(arguments.tasks) if arguments.tasks is not None else file.tasks
     run_options = {
         name: value
-        for name in ("data", "out", "window", "max_errors", "allow_unsafe_code")
+        for name in ("data", "out", "window", "max_errors", "allow_unsafe_code", *LIMITS)
         if (value := _first(getattr(arguments, name), getattr(file, name))) is not None
     }
-    return make_spec(model, tasks, model_settings=settings, options=options, **run_options)
+    return make_spec(
+        model,
+        tasks,
+        model_settings=settings,
+        options=options,
+        batch=arguments.batch or bool(file.batch),
+        command=command,
+        **run_options,
+    )
 
 
 def _check_file_name(name: str | None) -> None:
@@ -104,7 +149,7 @@ def _check_file_name(name: str | None) -> None:
 
 
 def _choose_model(arguments: Any, file: RunFile) -> tuple[str, Any]:
-    from llmeval.models import ModelSettings, from_model_args
+    from llmeval.models import from_model_args, read_settings
 
     model = arguments.model if arguments.model is not None else file.model
     settings = {**file.model_settings, **_given(arguments, SETTINGS)}
@@ -112,7 +157,7 @@ def _choose_model(arguments: Any, file: RunFile) -> tuple[str, Any]:
         return from_model_args(arguments.model_args, model or "hf", **settings)
     if not model:
         raise UsageError("no model was named", where="-m", mend="e.g. -m pocket or -m hf:gpt2")
-    return model, ModelSettings.from_mapping(settings)
+    return model, read_settings(model, settings)
 
 
 def _given(arguments: Any, names: Sequence[str]) -> dict[str, Any]:

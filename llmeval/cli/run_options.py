@@ -16,6 +16,9 @@ _EPILOG = """examples:
   llmeval run -m baseline:random -t pocket --json > summary.json
   llmeval run -m hf:Qwen/Qwen3-0.6B -t mmlu -a workers=auto,dtype=bfloat16   (a process on each GPU)
   llmeval run nightly.yaml --limit 50
+  llmeval run -m openai:NAME --base-url http://localhost:8000/v1 -t gsm8k --apply-chat-template
+  llmeval run -m openai:gpt-4o-mini -t mmlu --max-usd 2 --dry-run
+  llmeval run -m openai:gpt-4o-mini -t mmlu --batch       then: llmeval run --resume
   llmeval run --model hf --model_args pretrained=gpt2,dtype=float32 --tasks hellaswag   (as lm-eval)
 
 A killed or interrupted run continues when the same command is given again.
@@ -29,8 +32,12 @@ OPTIONS = (
     "system_instruction",
     "fewshot_as_multiturn",
     "repeats",
+    "cut_answers",
 )
 """What becomes a field of TaskOptions."""
+
+LIMITS = ("max_usd", "max_requests", "max_minutes")
+"""What bounds a run."""
 
 SETTINGS = (
     "dtype",
@@ -41,8 +48,10 @@ SETTINGS = (
     "tokenizer",
     "chat_template",
     "trust_remote_code",
+    "base_url",
+    "max_connections",
 )
-"""What becomes a field of ModelSettings."""
+"""What becomes a setting of the model."""
 
 # lm-eval's options that ask for nothing here, or for something that is done another way.
 _ELSEWHERE = {
@@ -65,7 +74,8 @@ def build_parser() -> Parser:
     parser = _RunParser(
         prog="llmeval run",
         usage="llmeval run -m MODEL -t TASK[,TASK...] [options]\n"
-        "       llmeval run RUN.yaml [options]",
+        "       llmeval run RUN.yaml [options]\n"
+        "       llmeval run --resume [RUN-ID]",
         description="Evaluate a model on tasks and write a run record.",
         epilog=_EPILOG,
     )
@@ -84,13 +94,32 @@ def build_parser() -> Parser:
         help="run generated code even where no sandbox can be had",
     )
     add("--window", type=int, metavar="N", help="samples evaluated together (4096)")
+    add(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN-ID",
+        help="continue the newest run of this workspace that has not ended, or the one named",
+    )
     add("--json", action="store_true", help="print summary.json to stdout, and nothing else")
     add("--all-tasks", action="store_true", help="a row for every subtask of large groups")
     add("--quiet", "-q", action="store_true", help="no progress and no warnings")
     add("--log_samples", "-s", action="store_true", help=argparse.SUPPRESS)  # always done
     _add_task_options(parser)
     _add_model_settings(parser)
+    _add_server_options(parser)
     return parser
+
+
+def _add_server_options(parser: Parser) -> None:
+    add = parser.add_argument_group("servers and budgets").add_argument
+    add("--base-url", "--base_url", metavar="URL", help="of an OpenAI-compatible API, up to /v1")
+    add("--max-connections", type=int, metavar="N", help="most calls in flight (64)")
+    add("--max-usd", type=float, metavar="USD", help="stop at this cost; answers are kept")
+    add("--max-requests", type=int, metavar="N", help="stop after so many questions")
+    add("--max-minutes", type=float, metavar="MINUTES", help="stop after this time")
+    add("--dry-run", action="store_true", help="count questions, tokens and cost; ask nothing")
+    add("--batch", action="store_true", help="hand the questions to the batch service, half price")
 
 
 def _add_task_options(parser: Parser) -> None:
@@ -106,6 +135,11 @@ def _add_task_options(parser: Parser) -> None:
     add("--system-instruction", "--system_instruction", metavar="TEXT")
     add("--gen-kwargs", "--gen_kwargs", metavar="K=V,...", help="e.g. temperature=0.7,top_p=0.9")
     add("--repeats", type=int, metavar="N", help="draws per question of generation tasks")
+    add(
+        "--cut-answers",
+        metavar="HOW",
+        help="answers that end at the token limit: grade, unscored, or auto (by kind of model)",
+    )
 
 
 def _add_model_settings(parser: Parser) -> None:

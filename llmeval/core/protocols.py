@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -168,6 +168,19 @@ class ServedModel(Protocol):
     @property
     def capabilities(self) -> frozenset[str]:
         """Of ``loglikelihood``, ``generate``, ``chat``, ``top_logprobs``."""
+        ...
+
+    def explore(self, kinds: Collection[str]) -> None:
+        """Find out what the server has of the kinds of questions that a run will ask.
+
+        Its capabilities and its fingerprint hold from then on.
+
+        Args:
+            kinds: of ``loglikelihood`` and ``generate``.
+
+        Raises:
+            UsageError: nobody answers there, the key is refused, the model is unknown.
+        """
         ...
 
     @property

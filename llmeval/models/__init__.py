@@ -1,6 +1,14 @@
-"""Who answers: local Hugging Face checkpoints, the embedded model, and baselines."""
+"""Who answers: local checkpoints, served models, the embedded model, and baselines."""
 
 from llmeval.models.registry import ModelRow, list_models, load_model
-from llmeval.models.settings import ModelSettings, from_model_args
+from llmeval.models.settings import AnySettings, ModelSettings, from_model_args, read_settings
 
-__all__ = ["ModelRow", "ModelSettings", "from_model_args", "list_models", "load_model"]
+__all__ = [
+    "AnySettings",
+    "ModelRow",
+    "ModelSettings",
+    "from_model_args",
+    "list_models",
+    "load_model",
+    "read_settings",
+]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from llmeval.core.errors import UsageError
-from llmeval.core.protocols import InformedModel, Model
+from llmeval.core.protocols import InformedModel, Model, ServedModel
 from llmeval.models.baselines import BASELINES, load_baseline
-from llmeval.models.settings import ModelSettings
+from llmeval.models.settings import AnySettings, ModelSettings, read_settings, settings_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +31,32 @@ class ModelRow:
     mend: str | None = None
 
 
-_LATER = {
-    "vllm": "a local model served by vLLM",
-    "openai": "a model behind an OpenAI-compatible API",
-}
 _INSTALL_HF = "pip install 'llmeval[hf]'"
+_INSTALL_SERVED = "pip install 'llmeval[served]'"
+_INSTALL_VLLM = "pip install 'llmeval[vllm]'"
 
 
-def load_model(spec: str, settings: ModelSettings | None = None) -> Model | InformedModel:
+def load_model(
+    spec: str, settings: AnySettings | None = None
+) -> Model | ServedModel | InformedModel:
     """Return the model that a name stands for.
 
     Args:
-        spec: ``hf:ID_OR_DIR``, ``pocket`` or ``baseline:NAME``.
-        settings: how to load it; None for the defaults.
+        spec: ``hf:ID_OR_DIR``, ``vllm:ID_OR_DIR``, ``openai:MODEL``, ``pocket`` or
+            ``baseline:NAME``.
+        settings: how to load it, of the class that its kind has; None for the defaults.
 
     Raises:
         UsageError: an unknown name, a missing extra, or a checkpoint that cannot be loaded.
     """
-    settings = settings or ModelSettings()
+    settings = read_settings(spec, {}) if settings is None else settings
     kind, _, target = spec.partition(":")
+    if not isinstance(settings, settings_class(spec)):
+        what = f"its settings are {settings_class(spec).__name__}, not {type(settings).__name__}"
+        raise UsageError(what, where=spec)
+    if kind in _SERVED:
+        return _SERVED[kind](target, spec, settings)
+    assert isinstance(settings, ModelSettings)
     if kind == "baseline":
         return load_baseline(target, seed=settings.seed)
     if kind == "hf":
@@ -58,13 +67,35 @@ def load_model(spec: str, settings: ModelSettings | None = None) -> Model | Info
         # Its matrices are so small that more threads only wait for one another.
         settings = replace(settings, threads=settings.threads or 1)
         return _load_hf(_pocket_folder(), spec, settings)
-    if kind in _LATER:
-        raise UsageError(
-            f"{_LATER[kind]} is not yet in this version",
-            where=spec,
-            mend="use hf:ID_OR_DIR, pocket or baseline:NAME",
-        )
     raise _unknown_model(spec)
+
+
+def _load_openai(target: str, spec: str, settings: Any) -> ServedModel:
+    if not _found("aiohttp"):
+        raise UsageError("not installed: aiohttp", where=spec, mend=_INSTALL_SERVED)
+    from llmeval.models.served.model import load_served_model
+
+    return load_served_model(target, spec, settings)
+
+
+def _load_vllm(target: str, spec: str, settings: Any) -> Model:
+    if not target:
+        raise UsageError("no checkpoint is named", where=spec, mend="vllm:ID_OR_DIR")
+    if not _found("vllm"):
+        raise UsageError("not installed: vllm", where=spec, mend=_INSTALL_VLLM)
+    from llmeval.models.vllm import load_vllm_model
+
+    return load_vllm_model(target, spec, settings)
+
+
+_SERVED: dict[str, Callable[[str, str, Any], Model | ServedModel]] = {
+    "openai": _load_openai,
+    "vllm": _load_vllm,
+}
+
+
+def _found(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def list_models() -> list[ModelRow]:
@@ -75,11 +106,19 @@ def list_models() -> list[ModelRow]:
         ModelRow("pocket", "the embedded model, an instrument of known answers", ready, mend),
         ModelRow("hf:ID_OR_DIR", "a Hugging Face causal language model", ready, mend),
         *(ModelRow(f"baseline:{name}", cls.about) for name, cls in BASELINES.items()),
-        *(
-            ModelRow(f"{kind}:NAME", about, ready=False, mend="not yet in this version")
-            for kind, about in _LATER.items()
+        _row("vllm:ID_OR_DIR", "a checkpoint on vLLM, in this process", "vllm", _INSTALL_VLLM),
+        _row(
+            "openai:MODEL",
+            "a model behind an OpenAI-compatible API: hosted, vllm serve, ... (--base-url)",
+            "aiohttp",
+            _INSTALL_SERVED,
         ),
     ]
+
+
+def _row(spec: str, about: str, package: str, mend: str) -> ModelRow:
+    ready = _found(package)
+    return ModelRow(spec, about, ready, None if ready else mend)
 
 
 def _load_hf(target: str, name: str, settings: ModelSettings) -> Model:
@@ -96,7 +135,7 @@ def _load_hf(target: str, name: str, settings: ModelSettings) -> Model:
 
 
 def _missing_packages() -> list[str]:
-    return [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    return [name for name in ("torch", "transformers") if not _found(name)]
 
 
 def _pocket_folder() -> str:
@@ -106,7 +145,8 @@ def _pocket_folder() -> str:
 
 
 def _unknown_model(spec: str) -> UsageError:
-    known = ["pocket", "hf:ID_OR_DIR", *(f"baseline:{name}" for name in BASELINES)]
+    served = ["vllm:ID_OR_DIR", "openai:MODEL"]
+    known = ["pocket", "hf:ID_OR_DIR", *served, *(f"baseline:{name}" for name in BASELINES)]
     heads = {name.partition(":")[0]: name for name in known if not name.startswith("baseline:")}
     near = difflib.get_close_matches(spec, known, n=3, cutoff=0.5)
     near += [heads[h] for h in difflib.get_close_matches(spec.partition(":")[0], heads, n=1)]

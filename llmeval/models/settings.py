@@ -6,9 +6,12 @@ import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 from llmeval.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmeval.models.options import Settings
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SCORERS = ("auto", "packed", "plain")
@@ -193,6 +196,62 @@ _CONVERTERS: dict[str, Callable[[str, Any], Any]] = {
     "seed": _number,
 }
 
+AnySettings = Union["ModelSettings", "Settings"]
+"""Settings of some kind of model."""
+
+
+def settings_class(spec: str) -> type[ModelSettings] | type[Settings]:
+    """Return the class of the settings that a model has, by its name on the command line."""
+    kind = spec.partition(":")[0]
+    if kind == "openai":
+        from llmeval.models.served import ServedSettings
+
+        return ServedSettings
+    if kind == "vllm":
+        from llmeval.models.vllm.settings import VllmSettings
+
+        return VllmSettings
+    return ModelSettings
+
+
+def read_settings(spec: str, values: Mapping[str, Any]) -> AnySettings:
+    """Read a model's settings from a run file or a command line; text is converted.
+
+    Raises:
+        UsageError: a name that this kind of model does not have, or a value of the wrong kind.
+    """
+    wanted = settings_class(spec)
+    foreign = sorted(set(values) - setting_names(wanted))
+    for name in foreign:
+        homes = [kind for kind in _KINDS if name in setting_names(settings_class(kind))]
+        if homes:
+            raise UsageError(
+                f"{name} is a setting of {' and '.join(homes)} models, not of {spec}", where=name
+            )
+    return wanted.from_mapping(values)
+
+
+_KINDS = ("hf:", "vllm:", "openai:")
+
+
+def setting_names(cls: type[ModelSettings] | type[Settings]) -> set[str]:
+    """Return the names of a class's settings."""
+    if cls is ModelSettings:
+        return {f.name for f in fields(ModelSettings)}
+    names: set[str] = set()
+    for name, info in cls.model_fields.items():  # type: ignore[union-attr]
+        names |= {name, *filter(None, [info.alias])}
+        if info.validation_alias is not None:
+            choices = getattr(info.validation_alias, "choices", [info.validation_alias])
+            names |= {str(choice) for choice in choices}
+    return names
+
+
+def all_setting_names() -> set[str]:
+    """Return the names of the settings of all kinds of models."""
+    return set().union(*(setting_names(settings_class(kind)) for kind in _KINDS))
+
+
 _LM_EVAL_MODELS = {
     "hf": "hf",
     "hf-auto": "hf",
@@ -219,7 +278,7 @@ _ABSENT = (
 )  # fmt: skip
 
 
-def from_model_args(args: str, model: str = "hf", **more: Any) -> tuple[str, ModelSettings]:
+def from_model_args(args: str, model: str = "hf", **more: Any) -> tuple[str, AnySettings]:
     """Translate lm-eval's ``--model hf --model_args pretrained=X,dtype=float32``.
 
     Args:
@@ -236,6 +295,10 @@ def from_model_args(args: str, model: str = "hf", **more: Any) -> tuple[str, Mod
     pairs = _split_pairs(args)
     spec = model if ":" in model or model == "pocket" else _take_spec(model, pairs)
     kept: dict[str, Any] = {}
+    if not _is_local(spec):
+        kept = _translate_served(model, pairs) if spec.startswith("openai:") else dict(pairs)
+        kept.update((name, value) for name, value in more.items() if value is not None)
+        return spec, read_settings(spec, kept)
     for name, value in pairs.items():
         if name in _NEUTRAL:
             if value.lower() not in _NEUTRAL[name]:
@@ -253,6 +316,32 @@ def from_model_args(args: str, model: str = "hf", **more: Any) -> tuple[str, Mod
         kept.setdefault("device_map", "auto")
         kept.pop("device", None)  # lm-eval too leaves the placing to accelerate then
     return spec, ModelSettings.from_mapping(kept)
+
+
+def _is_local(spec: str) -> bool:
+    return settings_class(spec) is ModelSettings
+
+
+_APIS = {
+    "local-completions": "completions",
+    "openai-completions": "completions",
+    "local-chat-completions": "chat",
+    "openai-chat-completions": "chat",
+}
+_SERVED_NAMES = {"num_concurrent": "max_connections", "max_retries": "max_attempts"}
+# Of lm-eval's API models: what this backend does anyway, or has no use for.
+_SERVED_NEUTRAL = frozenset(
+    {"tokenized_requests", "tokenizer_backend", "batch_size", "verify_certificate", "seed"}
+)
+
+
+def _translate_served(model: str, pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Return lm-eval's settings of an API model by our names."""
+    kept: dict[str, Any] = {"api": _APIS[model]} if model in _APIS else {}
+    for name, value in pairs.items():
+        if name not in _SERVED_NEUTRAL:
+            kept[_SERVED_NAMES.get(name, name)] = value
+    return kept
 
 
 def _take_spec(model: str, pairs: dict[str, str]) -> str:

@@ -69,6 +69,7 @@ def summarize_tasks(
             "coverage": tally.complete / tally.n if tally.n else 0.0,
             "version": task.version,
             "num_fewshot": task.num_fewshot,
+            "form": getattr(task, "form", None),
             "data": _evaluated_data(data.get(task.name, ())),
             "metrics": {
                 name: _metric_row(task.metrics[name], estimate, tally)
@@ -139,6 +140,8 @@ def summarize_groups(
             rows = [tasks[leaf]["metrics"][wanted.name] for leaf in leaves]
             total = sum(tasks[leaf]["n"] for leaf in leaves)
             pooled = pool(parts, weight_by_size=wanted.weight_by_size)
+            if len({tasks[leaf].get("form") for leaf in leaves}) > 1:
+                continue  # forms of asking are not comparable, so there is no number over them
             metrics[wanted.name] = {
                 **_numbers(pooled),
                 "coverage": sum(part.n for part in parts) / total if total else 0.0,
@@ -146,7 +149,13 @@ def summarize_groups(
                 "chance": _pooled_chance(rows, wanted.weight_by_size),
                 "aggregation": "weighted by size" if wanted.weight_by_size else "unweighted",
             }
-        summary[group.name] = {"version": group.version, "tasks": group.members, "metrics": metrics}
+        forms = {tasks[leaf].get("form") for leaf in group.leaves if leaf in tasks}
+        summary[group.name] = {
+            "version": group.version,
+            "tasks": group.members,
+            "form": forms.pop() if len(forms) == 1 else None,
+            "metrics": metrics,
+        }
     return summary
 
 

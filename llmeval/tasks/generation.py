@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-from llmeval.core import Sampling, UsageError
+from llmeval.core import GenerateRequest, Generation, Sampling, Unscorable, UsageError
 
 _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 _STOPS = ("stop", "until")
@@ -99,3 +99,31 @@ def _is_number(value: Any) -> bool:
 def _is_text(value: Any) -> bool:
     parts = value if isinstance(value, list | tuple) else [value]
     return all(isinstance(part, str) for part in parts)
+
+
+SHORT = 16
+"""New tokens up to which a limit is meant to cut: the task reads a beginning."""
+
+
+def require_whole(request: GenerateRequest, answer: Generation, grade_cut: bool) -> None:
+    """Refuse to have an answer graded that is none, or is not all of one.
+
+    Args:
+        grade_cut: grade an answer that ended at the token limit, as lm-eval does. A text that is
+            completed has no end of its own; a chat's answer has one, and without it is incomplete.
+
+    Raises:
+        Unscorable: says what happened to it.
+    """
+    if answer.finish_reason == "content_filter":
+        raise Unscorable("the answer was withheld by the backend's content filter")
+    if answer.finish_reason == "tool_call":
+        raise Unscorable("the model called a tool instead of answering")
+    if answer.finish_reason != "length":
+        return
+    limit = request.sampling.max_tokens
+    if answer.reasoning is not None and not answer.text.strip():
+        raise Unscorable("the token limit was reached before the model had thought to its end")
+    if not grade_cut and (limit is None or limit > SHORT):
+        after = f" after {limit} tokens" if limit else ""
+        raise Unscorable(f"the answer was cut{after}: --gen-kwargs max_gen_toks=N allows more")

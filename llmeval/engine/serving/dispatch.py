@@ -79,6 +79,7 @@ class Dispatcher:
     Attributes:
         ended: gets the error that ends the run: fatal, or a budget that is reached and whose last
             answers are here.
+        busy_seconds: wall time in which calls were in flight.
     """
 
     def __init__(self, model: ServedModel, budget: Budget) -> None:
@@ -96,11 +97,12 @@ class Dispatcher:
         self._wake: asyncio.TimerHandle | None = None
         self._stopping: LlmevalError | None = None
         self._unreachable_in_a_row = 0
-        self._last_answer = time.monotonic()
+        self._last_answer = self._busy_since = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._random = random.Random()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.traced = Traced()
+        self.busy_seconds = 0.0
         if budget.limits.minutes is not None:
             left = max(0.0, 60 * budget.limits.minutes)
             self._later(left, self._pump)
@@ -176,6 +178,8 @@ class Dispatcher:
     def _send(self, call: _Call) -> None:
         self._pace.take(call.tokens)
         self._budget.hold(len(call.requests), call.usd)
+        if not self._flying:
+            self._busy_since = time.monotonic()
         job = self._loop.create_task(self._carry(call))
         self._flying.add(job)
         self.traced.calls += 1
@@ -184,6 +188,8 @@ class Dispatcher:
 
     def _land(self, job: asyncio.Task[None]) -> None:
         self._flying.discard(job)
+        if not self._flying:
+            self.busy_seconds += time.monotonic() - self._busy_since
         if not job.cancelled() and (error := job.exception()):
             self.fail(error)
         self._pump()

@@ -98,6 +98,7 @@ class _Pipeline:
             await self._abandon()
             await dispatcher.close()
             asking.close()
+            usage.model_seconds = dispatcher.busy_seconds
             traffic.update(dispatcher.describe())
             await model.hang_up()
 

@@ -30,14 +30,15 @@ from llmeval.core import (
     UsageError,
     fingerprint,
 )
+from llmeval.tasks.chat import decode_chat, encode_chat
 from llmeval.tasks.defect import Defect
-from llmeval.tasks.generation import to_sampling
+from llmeval.tasks.generation import require_whole, to_sampling
 from llmeval.tasks.lmeval.code_eval import code_context
 from llmeval.tasks.lmeval.datasets import Source
 from llmeval.tasks.lmeval.description import describe_config
 from llmeval.tasks.lmeval.errors import first_line, one_line_errors
 from llmeval.tasks.lmeval.estimators import estimator
-from llmeval.tasks.options import TaskOptions, Workbench
+from llmeval.tasks.options import ChatTemplate, TaskOptions, Workbench
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +202,7 @@ class LmEvalTask:
             system_instruction=options.system_instruction,
             apply_chat_template=chat,
             fewshot_as_multiturn=chat and options.fewshot_as_multiturn,
-            chat_template=self._workbench.chat_template if chat else None,
+            chat_template=self._template if chat else None,
             gen_prefix=task.doc_to_prefix(doc),
         )
         instances = task.construct_requests(
@@ -209,7 +210,7 @@ class LmEvalTask:
             ctx=context,
             metadata=(self.name, doc_id, task.config.repeats),
             apply_chat_template=chat,
-            chat_template=self._workbench.chat_template if chat else None,
+            chat_template=self._template if chat else None,
         )
         instances = instances if isinstance(instances, list) else [instances]
         return Sample(
@@ -221,6 +222,10 @@ class LmEvalTask:
             payload=instances,
             size=_size(instances),
         )
+
+    @property
+    def _template(self) -> ChatTemplate:
+        return self._workbench.chat_template or encode_chat
 
     def _cluster(self, doc: Mapping[str, Any]) -> str | None:
         config = self._task.config
@@ -254,7 +259,11 @@ class LmEvalTask:
         # Fresh instances per evaluation: lm-eval collects answers in them.
         instances = [replace(i, resps=[], filtered_resps={}) for i in sample.payload]
         requests = [request for inst in instances for request in self._requests(inst)]
-        answers = iter(await ask(requests))
+        responses = await ask(requests)
+        for request, response in zip(requests, responses, strict=True):
+            if isinstance(request, GenerateRequest) and isinstance(response, Generation):
+                require_whole(request, response, self._workbench.grade_cut)
+        answers = iter(responses)
         for instance in instances:
             instance.resps = [_raw(instance, next(answers)) for _ in self._requests(instance)]
         if self._unsafe:  # executing code takes a while, and other samples can go on
@@ -266,11 +275,11 @@ class LmEvalTask:
 
     def _requests(self, instance: Foreign) -> list[Request]:
         if instance.request_type == "loglikelihood":
-            return [LoglikelihoodRequest(*instance.args)]
+            return [LoglikelihoodRequest(*instance.args)]  # a chat stays encoded in its context
         if instance.request_type == "loglikelihood_rolling":
             return [RollingRequest(*instance.args)]
         prompt, settings = instance.args
-        request = GenerateRequest(prompt, to_sampling(settings, self._options.seed))
+        request = GenerateRequest(decode_chat(prompt), to_sampling(settings, self._options.seed))
         return list(request.draws(instance.repeats or 1))
 
     def _judge(

@@ -87,8 +87,12 @@ class CodeTaskRunner(NativeTask):
 
     async def _evaluate(self, sample: Sample, ask: Ask) -> list[Score]:
         payload: Payload = sample.payload
-        responses = await ask(list(payload.request.draws(self._repeats)))
-        texts = [self._extract(read_answer(response).text) for response in responses]
+        requests = list(payload.request.draws(self._repeats))
+        answers = [
+            read_answer(request, response, self._grade_cut)
+            for request, response in zip(requests, await ask(requests), strict=True)
+        ]
+        texts = [self._extract(answer.text) for answer in answers]
         return await asyncio.to_thread(self._judge, payload, texts)
 
     def _judge(self, payload: Payload, texts: Sequence[str]) -> list[Score]:

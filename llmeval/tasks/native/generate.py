@@ -18,7 +18,7 @@ from llmeval.core import (
     Unscorable,
     UsageError,
 )
-from llmeval.tasks.generation import to_sampling
+from llmeval.tasks.generation import require_whole, to_sampling
 from llmeval.tasks.native.rows import Row
 from llmeval.tasks.native.scorers import Answer, Judgement, Scorer
 from llmeval.tasks.native.spec import GenerateTask, Sampled, Scored
@@ -61,8 +61,11 @@ class GenerateTaskRunner(PromptedTask):
 
     async def _evaluate(self, sample: Sample, ask: Ask) -> list[Score]:
         payload: Payload = sample.payload
-        responses = await ask(list(payload.request.draws(self._repeats)))
-        answers = [read_answer(response) for response in responses]
+        requests = list(payload.request.draws(self._repeats))
+        answers = [
+            read_answer(request, response, self._grade_cut)
+            for request, response in zip(requests, await ask(requests), strict=True)
+        ]
         return [judge_draws(scorer, answers, payload.targets) for scorer in self._scorers]
 
 
@@ -138,16 +141,15 @@ def read_targets(task: NativeTask, spec: Scored) -> Callable[[Row], tuple[str, .
     return targets
 
 
-def read_answer(response: Response) -> Answer:
+def read_answer(request: GenerateRequest, response: Response, grade_cut: bool) -> Answer:
     """Return what is judged of a response.
 
     Raises:
-        Unscorable: the backend's filter withheld the answer.
+        Unscorable: the answer is none, or is not all of one.
     """
     if not isinstance(response, Generation):
         raise TypeError(f"expected a completion, got {response.kind}")
-    if response.finish_reason == "content_filter":
-        raise Unscorable("the answer was withheld by the backend's content filter")
+    require_whole(request, response, grade_cut)
     return Answer(response.text, truncated=response.finish_reason == "length")
 
 

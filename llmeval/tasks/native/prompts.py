@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmeval.core import Message, UsageError
+from llmeval.core import Message
+from llmeval.tasks.chat import encode_chat
 from llmeval.tasks.options import ChatTemplate, TaskOptions, Workbench
 
 Solved = tuple[str, str]
@@ -72,18 +73,12 @@ class Prompter:
         return self.template([{"role": t.role, "content": t.content} for t in turns], True)
 
     def write_text(self, question: str, examples: Sequence[Solved] = ()) -> str:
-        """Return the prompt as text, which scoring choices needs.
-
-        Raises:
-            UsageError: a chat is asked for, and the model has no template here.
-        """
+        """Return the prompt as text, which scoring choices needs; a backend's chat is encoded."""
         prompt = self.write(question, examples)
         if isinstance(prompt, str):
             return prompt
-        raise UsageError(
-            "choices cannot be scored in a chat that the backend renders",
-            mend="leave --apply-chat-template out, or use a model with a chat template",
-        )
+        turns = [{"role": turn.role, "content": turn.content} for turn in prompt]
+        return encode_chat(turns, True)
 
     def _solved(self, examples: Sequence[Solved]) -> str:
         return "".join(f"{q}{self.delimiter}{a}{self.gap}" for q, a in examples)

@@ -76,8 +76,9 @@ class StepsTaskRunner(NativeTask):
             question = step.question(known)
             prompter = self._prompter.with_system(step.system)
             prompt = prompter.write(question, history if self._conversation else ())
-            (response,) = await ask([GenerateRequest(prompt, step.sampling)])
-            answer = answers[step.name] = read_answer(response)
+            request = GenerateRequest(prompt, step.sampling)
+            (response,) = await ask([request])
+            answer = answers[step.name] = read_answer(request, response, self._grade_cut)
             known[step.name] = answer.text.strip()
             history.append((question, known[step.name]))
         final = answers[self._scored_step]

@@ -7,13 +7,22 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from llmeval.tasks.native.scorers.base import Answer, Judgement, Scorer, Strict, mean
-from llmeval.tasks.native.scorers.extraction import LetterSpec, RegexSpec
+from llmeval.tasks.native.scorers.extraction import LetterSpec, RegexSpec, letter_finder
 from llmeval.tasks.native.scorers.matching import ExactSpec, IncludesSpec
 from llmeval.tasks.native.scorers.numbers import NumericSpec
 from llmeval.tasks.native.scorers.overlap import F1Spec, RougeSpec
 from llmeval.tasks.native.scorers.translation import CorpusSpec
 
-__all__ = ["AnyScorer", "Answer", "Judgement", "Scorer", "Strict", "mean", "short_form"]
+__all__ = [
+    "AnyScorer",
+    "Answer",
+    "Judgement",
+    "Scorer",
+    "Strict",
+    "letter_finder",
+    "mean",
+    "short_form",
+]
 
 
 def short_form(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -86,13 +86,22 @@ class LetterSpec(ScorerSpec):
     letters: str = Field(default="ABCDEFGHIJ", min_length=2, pattern=r"^[A-Z]+$")
 
     def build(self) -> Scorer:
-        patterns = _letter_patterns(self.letters)
+        find = letter_finder(self.letters)
 
         def judge(answer: Answer, targets: Sequence[str]) -> Judgement:
-            letter = _find_letter(patterns, answer)
+            letter = find(answer)
             return Judgement(float(letter in [t.strip().upper() for t in targets]), letter)
 
         return mean_scorer(self.name or "letter_match", judge)
+
+
+def letter_finder(letters: str) -> Callable[[Answer], str]:
+    """Return a function that reads the letter of a choice out of an answer.
+
+    It raises Unscorable where there is none, or several.
+    """
+    patterns = _letter_patterns(letters)
+    return lambda answer: _find_letter(patterns, answer)
 
 
 def _letter_patterns(letters: str) -> list[tuple[re.Pattern[str], bool]]:

@@ -1,0 +1,59 @@
+"""``llmeval run --resume``: which command is to go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmeval.core.errors import UsageError
+
+
+def find_command(run_id: str, out: Path = Path("results")) -> list[str]:
+    """Return the command of a run that has not ended: the one named, or the newest.
+
+    Raises:
+        UsageError: there is none, or its record does not hold its command.
+    """
+    from llmeval.home import find_workspace
+
+    folder = out if out.is_dir() else find_workspace() / "results"
+    manifests = [_read(path) for path in folder.glob("*/manifest.json")]
+    unfinished = [m for m in manifests if m.get("status") not in (None, "complete")]
+    if run_id:
+        unfinished = [m for m in manifests if m.get("run_id") == run_id]
+    if not unfinished:
+        what = f"no run {run_id}" if run_id else "no run that has not ended"
+        raise UsageError(what, where=f"--resume: {folder}", mend="give the run's own command again")
+    newest = max(unfinished, key=lambda manifest: str(manifest.get("started")))
+    command = newest.get("command")
+    if not isinstance(command, list):
+        raise UsageError(
+            "its record does not hold a command",
+            where=f"--resume: {newest.get('run_id')}",
+            mend="it was not begun on the command line: give its own call again",
+        )
+    return [str(word) for word in command]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def without_resume(argv: Sequence[str]) -> list[str]:
+    """Return the other arguments, which override those of the run (``--max-usd``)."""
+    kept: list[str] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if word == "--resume":
+            if words and not words[0].startswith("-"):
+                words.pop(0)
+        elif not word.startswith("--resume="):
+            kept.append(word)
+    return kept

@@ -1,0 +1,148 @@
+"""What a run would take: questions, tokens, dollars. Asks no question that costs anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from llmeval.core import (
+    Estimated,
+    GenerateRequest,
+    InformedModel,
+    Model,
+    Request,
+    ServedModel,
+    Task,
+)
+from llmeval.engine import Journal
+from llmeval.engine.journal import Keyring
+from llmeval.run_spec import RunSpec
+from llmeval.session import journal_path, prepared
+from llmeval.tasks.letters import first_questions
+
+_CHUNK = 512  # samples looked up at once
+_CHARACTERS_A_TOKEN = 4
+
+
+@dataclass(slots=True)
+class TaskForecast:
+    """What one task would take.
+
+    Attributes:
+        samples, questions: in all; ``journaled`` of the questions are answered already.
+        prompt_tokens: of what is left to ask, estimated at four characters a token.
+        completion_tokens: at most: every answer as long as it may be.
+        usd: at most; None where no price is known.
+        form: how it is asked, where that is not its own way.
+    """
+
+    name: str
+    samples: int = 0
+    questions: int = 0
+    journaled: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+    form: str | None = None
+
+
+@dataclass(slots=True)
+class Forecast:
+    """What a run would take, task by task."""
+
+    model: str
+    price: dict[str, Any] | None
+    tasks: list[TaskForecast] = field(default_factory=list)
+
+    def total(self) -> TaskForecast:
+        """Return the sums."""
+        total = TaskForecast("total")
+        for task in self.tasks:
+            for name in ("samples", "questions", "journaled", "prompt_tokens", "completion_tokens"):
+                setattr(total, name, getattr(total, name) + getattr(task, name))
+            if task.usd is not None:
+                total.usd = (total.usd or 0.0) + task.usd
+        return total
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "price": self.price,
+            "tasks": {task.name: asdict(task) for task in self.tasks},
+            "total": asdict(self.total()),
+        }
+
+
+def forecast(spec: RunSpec) -> Forecast:
+    """Return what a run would take beyond what the journal holds.
+
+    Tasks in several steps are counted by their first question, for the others depend on answers.
+
+    Raises:
+        UsageError: as for the run itself.
+    """
+    with prepared(spec) as (model, selection, _), Journal(journal_path(spec)) as journal:
+        found = Forecast(model.name, model.describe().get("price"))
+        if isinstance(model, InformedModel):
+            found.tasks = [TaskForecast(t.name, len(t)) for t in selection.tasks]
+            return found
+        keyring, seen = Keyring(model.fingerprint), set[bytes]()
+        for task in selection.tasks:
+            found.tasks.append(_forecast_task(task, model, journal, keyring, seen))
+    return found
+
+
+def _forecast_task(
+    task: Task, model: Model | ServedModel, journal: Journal, keyring: Keyring, seen: set[bytes]
+) -> TaskForecast:
+    found = TaskForecast(task.name, form=getattr(task, "form", None))
+    for questions in _chunks(task):
+        found.samples += len(questions)
+        keys = [[keyring.key(request) for request in asked] for asked in questions]
+        known = journal.lookup(list({key for row in keys for key in row}))
+        for asked, row in zip(questions, keys, strict=True):
+            found.questions += len(asked)
+            left = [
+                request
+                for request, key in zip(asked, row, strict=True)
+                if key not in known and key not in seen
+            ]
+            found.journaled += sum(key in known for key in row)
+            seen.update(row)
+            _add(found, left, model)
+    return found
+
+
+def _chunks(task: Task) -> Iterator[list[list[Request]]]:
+    chunk: list[list[Request]] = []
+    for sample in task.samples():
+        chunk.append(first_questions(task, sample))
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _add(found: TaskForecast, requests: Sequence[Request], model: Model | ServedModel) -> None:
+    if not requests:
+        return
+    if not isinstance(model, ServedModel):
+        groups = [_estimate(request) for request in requests]
+    else:
+        groups = [model.estimate([requests[i] for i in g]) for g in model.group(requests)]
+    for one in groups:
+        found.prompt_tokens += one.prompt_tokens
+        found.completion_tokens += one.completion_tokens
+        if one.usd is not None:
+            found.usd = (found.usd or 0.0) + one.usd
+
+
+def _estimate(request: Request) -> Estimated:
+    """Estimate a question to a local model."""
+    if isinstance(request, GenerateRequest):
+        limit = request.sampling.max_tokens or 0
+        return Estimated(request.size // _CHARACTERS_A_TOKEN, limit)
+    size = sum(len(part) for part in request.canonical())
+    return Estimated(size // _CHARACTERS_A_TOKEN, 0)

@@ -1,0 +1,1 @@
+"""Local checkpoints answered by vLLM inside this process: prefix cache, continuous batching."""

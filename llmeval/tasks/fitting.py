@@ -1,0 +1,58 @@
+"""Which form of a task a model can be asked in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from llmeval.core import InformedModel, Model, ServedModel, Task, UsageError
+from llmeval.tasks.letters import BY_GENERATION, BY_LOGPROBS, LetterTask, kinds_of
+from llmeval.tasks.registry import Selection
+
+log = logging.getLogger(__name__)
+
+
+def fit_tasks(selection: Selection, model: Model | ServedModel | InformedModel) -> Selection:
+    """Return the tasks in a form that the model can answer; most stay as they are.
+
+    A served model is asked here what it has, as far as these tasks need it. Where it gives no
+    log-probabilities, choices are asked for by letter, and the tasks say so.
+
+    Raises:
+        UsageError: a task needs what the model does not have.
+    """
+    if not isinstance(model, ServedModel):
+        return selection
+    kinds = {task.name: kinds_of(task) for task in selection.tasks}
+    scored = any(found & {"choice", "loglikelihood"} for found in kinds.values())
+    model.explore({"generate", *(["loglikelihood"] if scored else [])})
+    if not scored or "loglikelihood" in model.capabilities:
+        return selection
+    fitted = [_fit(task, kinds[task.name], model) for task in selection.tasks]
+    _tell(fitted, model)
+    return Selection(fitted, selection.groups)
+
+
+def _fit(task: Task, kinds: set[str], model: ServedModel) -> Task:
+    if "loglikelihood" in kinds:
+        raise UsageError(
+            f"it needs log-probabilities of texts, which {model.name} does not give",
+            where=task.name,
+            mend=_mend(model),
+        )
+    if "choice" not in kinds:
+        return task
+    return LetterTask(task, BY_LOGPROBS if "top_logprobs" in model.capabilities else BY_GENERATION)
+
+
+def _mend(model: ServedModel) -> str:
+    why = getattr(model, "why_no_loglikelihood", None)
+    return f"its server: {why}" if why else "leave the task out, or serve the model with vLLM"
+
+
+def _tell(tasks: Sequence[Task], model: ServedModel) -> None:
+    forms = {task.form for task in tasks if isinstance(task, LetterTask)}
+    for form in sorted(forms):
+        log.warning(
+            "%s gives no log-probabilities of texts: choices are asked for as %s", model.name, form
+        )

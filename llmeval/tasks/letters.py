@@ -1,0 +1,248 @@
+"""Multiple choice for models that only chat: the choices get letters, the answer is one of them.
+
+It is another form of the task: its numbers are not comparable with those of log-probabilities, so
+the record and every table name it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import string
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llmeval.core import (
+    Ask,
+    GenerateRequest,
+    Generation,
+    LoglikelihoodRequest,
+    Message,
+    Metric,
+    Request,
+    Response,
+    RollingRequest,
+    Sample,
+    Sampling,
+    Score,
+    Task,
+    Unscorable,
+)
+from llmeval.tasks.chat import decode_chat
+from llmeval.tasks.generation import require_whole
+from llmeval.tasks.native.scorers import Answer, letter_finder, mean
+
+Form = Literal["letters by first-token log-probabilities", "letters by generation"]
+BY_LOGPROBS: Form = "letters by first-token log-probabilities"
+BY_GENERATION: Form = "letters by generation"
+
+_INSTRUCTION = "Reply with the letter of the right answer, and nothing else."
+_MOST_TOKENS = 256  # room for a model that explains itself all the same
+_ALTERNATIVES = 20
+_SINGLE_LETTER = re.compile(r"\s*[(\[]?([A-Z])[)\].:]?\s*")
+_ANSWER_CUE = re.compile(r"\s*(?:Answer|A)\s*:\s*\Z")
+
+
+class _Captured(Exception):
+    """Carries the questions of an evaluation that is not to go on."""
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        super().__init__()
+        self.requests = list(requests)
+
+
+async def _capture(requests: Sequence[Request]) -> list[Response]:
+    raise _Captured(requests)
+
+
+def first_questions(task: Task, sample: Sample) -> list[Request]:
+    """Return what a task asks first of a sample, without asking it; nothing where it asks nothing.
+
+    What ends the evaluation before its first question leaves it without any, too.
+    """
+    evaluation = task.evaluate(sample, _capture)
+    try:
+        evaluation.send(None)  # type: ignore[attr-defined]
+    except _Captured as captured:
+        return captured.requests
+    except (StopIteration, Unscorable):
+        return []
+    finally:
+        evaluation.close()  # type: ignore[attr-defined]
+    return []
+
+
+def kinds_of(task: Task) -> set[str]:
+    """Return the kinds of a task's questions: ``choice``, ``loglikelihood``, ``generate``.
+
+    ``choice`` is a log-probability for each of several continuations. Read off the first sample.
+    """
+    sample = next(iter(task.samples()), None)
+    requests = first_questions(task, sample) if sample is not None else []
+    kinds = {"generate" for r in requests if isinstance(r, GenerateRequest)}
+    scored = [r for r in requests if isinstance(r, LoglikelihoodRequest)]
+    if any(isinstance(r, RollingRequest) for r in requests) or len(scored) == 1:
+        kinds.add("loglikelihood")
+    elif scored and sample is not None:
+        several = sample.gold is not None and len(sample.gold.choices) > 1
+        kinds.add("choice" if several else "loglikelihood")
+    return kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A choice put as a chat: the turns, and a letter for each choice."""
+
+    turns: tuple[Message, ...]
+    letters: str
+
+
+class LetterTask:
+    """A choice task whose choices are asked for by letter; in the shape of ``core.Task``.
+
+    Its one metric is ``acc``: the share of samples whose letter is that of a right choice. Where
+    answers come with alternatives, the most probable letter counts, and no text has to be read.
+
+    Args:
+        task: asks for log-probabilities of choices.
+        form: how the letter is read.
+    """
+
+    def __init__(self, task: Task, form: Form) -> None:
+        self._task = task
+        self.form = form
+        self.metrics: Mapping[str, Metric] = {"acc": Metric("acc", mean, chance="choices")}
+
+    @property
+    def name(self) -> str:
+        return self._task.name
+
+    @property
+    def version(self) -> str:
+        return self._task.version
+
+    @property
+    def num_fewshot(self) -> int:
+        return self._task.num_fewshot
+
+    def __len__(self) -> int:
+        return len(self._task)
+
+    def samples(self) -> Iterator[Sample]:
+        return self._task.samples()
+
+    def data(self) -> list[dict[str, Any]]:
+        return self._task.data()
+
+    def describe(self) -> dict[str, Any]:
+        return {**self._task.describe(), "form": self.form}
+
+    async def evaluate(self, sample: Sample, ask: Ask) -> list[Score]:
+        question = self._put(sample)
+        by_logprobs = self.form == BY_LOGPROBS
+        request = GenerateRequest(
+            question.turns,
+            Sampling(max_tokens=1 if by_logprobs else _MOST_TOKENS),
+            top_logprobs=_ALTERNATIVES if by_logprobs else 0,
+        )
+        (answer,) = await ask([request])
+        if not isinstance(answer, Generation):
+            raise TypeError(f"expected a completion, got {answer.kind}")
+        require_whole(request, answer, grade_cut=False)
+        letter, item = self._read(question, answer)
+        right = sample.gold.right if sample.gold is not None else ()
+        value = float(question.letters.index(letter) in right)
+        return [Score("acc", value, extracted=letter, item=item)]
+
+    def _read(self, question: Question, answer: Generation) -> tuple[str, dict[str, float] | None]:
+        if self.form == BY_GENERATION:
+            find = _finder(question.letters)
+            return find(Answer(answer.text, answer.finish_reason == "length")), None
+        shares = read_letters(answer.top_logprobs, question.letters)
+        return max(shares, key=shares.__getitem__), shares
+
+    def _put(self, sample: Sample) -> Question:
+        """Put a sample's question as a chat.
+
+        Raises:
+            Unscorable: it is not a choice between two and 26 texts, one of them right.
+        """
+        asked = [r for r in first_questions(self._task, sample) if r.kind == "loglikelihood"]
+        gold = sample.gold
+        count = len(gold.choices) if gold is not None else 0
+        choices = [r for r in asked[:count] if isinstance(r, LoglikelihoodRequest)]
+        if gold is None or not gold.right or len(choices) != count:
+            raise Unscorable("the sample is no choice with a right answer")
+        if not 2 <= count <= len(string.ascii_uppercase):
+            raise Unscorable(f"{count} choices have no letters")
+        return put_question(choices)
+
+
+@functools.lru_cache(maxsize=32)
+def _finder(letters: str) -> Callable[[Answer], str]:
+    return letter_finder(letters)
+
+
+def put_question(choices: Sequence[LoglikelihoodRequest]) -> Question:
+    """Return choices as a chat question whose answer is a letter.
+
+    Choices that are letters already, which the prompt explains (MMLU), keep them. Where the
+    choices differ in their contexts (WinoGrande), whole sentences are what is chosen from.
+    """
+    contexts = {choice.context for choice in choices}
+    if len(contexts) > 1:
+        texts = [choice.context + choice.continuation for choice in choices]
+        return _ask_for_letter((Message("user", "Which of these is right?"),), texts)
+    turns = _turns(choices[0].context)
+    texts = [choice.continuation.strip() for choice in choices]
+    named = [match[1] for text in texts if (match := _SINGLE_LETTER.fullmatch(text))]
+    if len(named) == len(texts) == len(set(named)):
+        return Question(_append(turns, _INSTRUCTION), "".join(named))
+    return _ask_for_letter(turns, texts)
+
+
+def _turns(context: str) -> tuple[Message, ...]:
+    turns = decode_chat(context)
+    if isinstance(turns, str):
+        return (Message("user", turns),)
+    if len(turns) > 1 and turns[-1].role == "assistant":  # an answer begun, which a letter is not
+        return turns[:-1]
+    return turns
+
+
+def _ask_for_letter(turns: tuple[Message, ...], texts: Sequence[str]) -> Question:
+    letters = string.ascii_uppercase[: len(texts)]
+    listed = "\n".join(f"{letter}. {text}" for letter, text in zip(letters, texts, strict=True))
+    last = turns[-1]
+    question = _ANSWER_CUE.sub("", last.content)
+    turns = (*turns[:-1], Message(last.role, f"{question}\n\n{listed}"))
+    return Question(_append(turns, _INSTRUCTION), letters)
+
+
+def _append(turns: tuple[Message, ...], text: str) -> tuple[Message, ...]:
+    last = turns[-1]
+    return (*turns[:-1], Message(last.role, f"{last.content}\n\n{text}"))
+
+
+def read_letters(alternatives: Mapping[str, float] | None, letters: str) -> dict[str, float]:
+    """Return each letter's probability among the letters, from a first token's alternatives.
+
+    Spellings of one letter (`` B``, ``(B``, ``b``) count together; a letter that is not among the
+    alternatives has probability 0.
+
+    Raises:
+        Unscorable: the answer came without alternatives, or no letter is among them.
+    """
+    if not alternatives:
+        raise Unscorable("the answer came without alternatives of its first token")
+    shares = dict.fromkeys(letters, 0.0)
+    for token, logprob in alternatives.items():
+        letter = token.strip(" \t\n()[]*.:\"'▁Ġ").upper()
+        if letter in shares:
+            shares[letter] += math.exp(logprob)
+    total = math.fsum(shares.values())
+    if total <= 0:
+        raise Unscorable("no letter is among the alternatives of the first token")
+    return {letter: share / total for letter, share in shares.items()}
