@@ -1,4 +1,4 @@
-"""Writes samples and scores as they come, a row group for each window."""
+"""Writes samples and scores as they come."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SAMPLES = "samples.parquet"
 SCORES = "scores.parquet"
+
+_ROW_GROUP = 1024  # samples, at least
 
 Exchanges = Sequence[tuple[Request, Response]]
 Row = tuple[str, Sample, Exchanges, Sequence[Score]]
@@ -39,6 +41,7 @@ class RecordWriter:
         self._folder = folder
         self._schemas = {SAMPLES: _samples_schema(), SCORES: _scores_schema()}
         self._writers: dict[str, pq.ParquetWriter] = {}
+        self._rows: dict[str, list[dict[str, Any]]] = {SAMPLES: [], SCORES: []}
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         for name, schema in self._schemas.items():
@@ -50,24 +53,31 @@ class RecordWriter:
         return self._folder / f"{name}.partial"
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Add a window's rows."""
+        """Add rows; they go to disk in groups that are worth compressing."""
         samples = [_sample_row(task, sample, exchanges) for task, sample, exchanges, _ in rows]
         scores = [
             _score_row(task, sample, score)
             for task, sample, _, verdicts in rows
             for score in verdicts
         ]
-        self._append(SAMPLES, samples)
-        self._append(SCORES, scores)
+        self._rows[SAMPLES] += samples
+        self._rows[SCORES] += scores
+        if len(self._rows[SAMPLES]) >= _ROW_GROUP:
+            self._append()
 
-    def _append(self, name: str, rows: list[dict[str, Any]]) -> None:
+    def _append(self) -> None:
         import pyarrow as pa
 
-        with self._disk(name):
-            self._writers[name].write_table(pa.Table.from_pylist(rows, self._schemas[name]))
+        for name, rows in self._rows.items():
+            if rows:
+                table = pa.Table.from_pylist(rows, self._schemas[name])
+                with self._disk(name):
+                    self._writers[name].write_table(table)
+                rows.clear()
 
     def close(self) -> None:
         """Finish both tables and put them under their names."""
+        self._append()
         for name, writer in self._writers.items():
             with self._disk(name):
                 writer.close()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from llmeval.core.errors import UsageError
 from llmeval.models.vllm.checkpoint import Checkpoint
-from llmeval.models.vllm.probes import Draw, Drawn, Probe, Reading, Work
+from llmeval.models.vllm.probes import Draw, Drawn, Probe, Reading, Work, cut_wanted, join_parts
 from llmeval.models.vllm.settings import VllmSettings
 
 _INSTALL = "pip install 'llmeval[vllm]'"
@@ -23,7 +24,7 @@ _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     # vLLM counts one token more than is ever read, see _list_arguments.
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_LEVEL": "CRITICAL",  # its errors come as exceptions
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # stdout belongs to who called us
     "VLLM_NO_USAGE_STATS": "1",
 }
@@ -52,25 +53,34 @@ class Engine:
     def __init__(self, checkpoint: Checkpoint, settings: VllmSettings, where: str) -> None:
         self._where = where
         self.work = Work()
-        vllm = _import_vllm(where)
-        self.version: str = vllm.__version__
-        self._params: Any = vllm.SamplingParams
         self._adapter: Any = None
-        try:
-            self._llm: Any = vllm.LLM(**_list_arguments(checkpoint, settings))
-            Engine._living += 1
-            if checkpoint.adapter is not None:
-                from vllm.lora.request import LoRARequest
+        self._llm: Any = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # vLLM's own, about vLLM
+            vllm = _import_vllm(where)
+            self._params: Any = vllm.SamplingParams
+            try:
+                self._start(vllm, checkpoint, settings)
+            except Exception as error:
+                self.close()
+                raise _explain(error, "vLLM cannot load the model", where) from error
 
-                self._adapter = LoRARequest("adapter", 1, checkpoint.adapter.folder)
-                self._llm.llm_engine.add_lora(self._adapter)
-        except Exception as error:
-            raise _explain(error, "vLLM cannot load the model", where) from error
+    def _start(self, vllm: Any, checkpoint: Checkpoint, settings: VllmSettings) -> None:
+        self._llm = vllm.LLM(**_list_arguments(checkpoint, settings))
+        Engine._living += 1
+        if checkpoint.adapter is not None:
+            from vllm.lora.request import LoRARequest
+
+            self._adapter = LoRARequest("adapter", 1, checkpoint.adapter.folder)
+            self._llm.llm_engine.add_lora(self._adapter)
         config = self._llm.llm_engine.vllm_config
+        self.version: str = vllm.__version__
         self.dtype = str(config.model_config.dtype).removeprefix("torch.")
         self.device: str = config.device_config.device_type
         self.block_size: int = config.cache_config.block_size
         self.caches = bool(config.cache_config.enable_prefix_caching)
+        # With an adapter, vLLM takes the rows of a prompt's own logits for those of whole requests.
+        self.inside = checkpoint.adapter is None
         self.max_top: int = config.model_config.max_logprobs
         # As with ``model.generate``, the one setting of a checkpoint that changes a greedy text.
         self._penalty = self._llm.get_default_sampling_params().repetition_penalty
@@ -88,15 +98,16 @@ class Engine:
         """
         # vLLM gives -inf to other requests' log-probabilities if ``logprob_token_ids`` share their
         # step, so that probes and draws are never under way together.
-        orders = [order for number, p in enumerate(probes) for order in _cut_wanted(number, p)]
-        outputs = self._run([p for _, p in orders], [self._probe_params(p) for _, p in orders])
-        for place in self._find_unread(orders, outputs):
-            self.work.reread += 1
-            outputs[place] = self._reread(orders[place][1])
-        parts: list[list[Reading]] = [[] for _ in probes]
-        for (number, probe), output in zip(orders, outputs, strict=True):
-            parts[number].append(_read_output(output, probe.inner))
-        return [_join(readings) for readings in parts]
+        parts = [cut_wanted(probe, _MOST_WANTED) for probe in probes]
+        asked = [part for own in parts for part in own]
+        outputs = self._run(asked, [self._probe_params(probe) for probe in asked])
+        unread = [i for i, probe in enumerate(asked) if _is_unread(probe, outputs[i])]
+        again = [self._probe_params(asked[i], cached=False) for i in unread]
+        for place, output in zip(unread, self._run([asked[i] for i in unread], again), strict=True):
+            outputs[place] = output
+        self.work.reread += len(unread)
+        readings = map(_read_output, outputs, (part.inner for part in asked))
+        return [join_parts([next(readings) for _ in own]) for own in parts]
 
     def draw(self, draws: Sequence[Draw]) -> list[Drawn | str]:
         """Make texts; a text instead says why vLLM refuses what is asked.
@@ -112,10 +123,11 @@ class Engine:
             drawn = output.outputs[0]
             self.work.computed += len(drawn.token_ids)
             top = drawn.logprobs[0] if drawn.logprobs else {}
+            best = sorted(top, key=lambda token: -top[token].logprob)[: draws[place].top]
             answers[place] = Drawn(
                 tokens=list(drawn.token_ids),
                 stopped=drawn.finish_reason == "stop",
-                top={token: entry.logprob for token, entry in top.items()},
+                top={token: top[token].logprob for token in best},
             )
         return answers
 
@@ -160,19 +172,6 @@ class Engine:
             flat_logprobs=True,
             **(inner if probe.inner else {}),
         )
-
-    def _find_unread(
-        self, orders: Sequence[tuple[int, Probe]], outputs: Sequence[Any]
-    ) -> Iterator[int]:
-        """Yield places where the cache held what should have been computed: a token's own
-        log-probability comes from the place before it."""
-        for place, ((_, probe), output) in enumerate(zip(orders, outputs, strict=True)):
-            cached = output.num_cached_tokens
-            if probe.inner and (cached is None or cached > len(probe.prompt) - 1 - probe.inner):
-                yield place
-
-    def _reread(self, probe: Probe) -> Any:
-        return self._run([probe], [self._probe_params(probe, cached=False)])[0]
 
     def _draw_params(self, draw: Draw) -> Any:
         """Return vLLM's parameters, or why it refuses them."""
@@ -251,11 +250,13 @@ def _list_cpu_arguments(settings: VllmSettings) -> dict[str, Any]:
     return {"block_size": _CPU_BLOCK} | ({"kv_cache_memory_bytes": _CPU_CACHE} if own else {})
 
 
-def _cut_wanted(number: int, probe: Probe) -> Iterator[tuple[int, Probe]]:
-    """Cut a probe that wants more tokens than one request may; the first part has the rest."""
-    for start in range(0, len(probe.wanted), _MOST_WANTED):
-        part = probe.wanted[start : start + _MOST_WANTED]
-        yield number, Probe(probe.prompt, part, 0 if start else probe.inner)
+def _is_unread(probe: Probe, output: Any) -> bool:
+    """Whether the cache held what should have been computed: a token's own log-probability comes
+    from the place before it."""
+    if not probe.inner:
+        return False
+    cached = output.num_cached_tokens
+    return cached is None or cached > len(probe.prompt) - 1 - probe.inner
 
 
 def _read_output(output: Any, inner: int) -> Reading:
@@ -274,11 +275,6 @@ def _read_inner(flat: Any, inner: int) -> list[tuple[float, bool]]:
     starts = flat.start_indices[-inner:]
     ids = flat.token_ids
     return [(flat.logprobs[start], ids[start] == ids[start + 1]) for start in starts]
-
-
-def _join(parts: Sequence[Reading]) -> Reading:
-    logprobs = {token: value for part in parts for token, value in part.logprobs.items()}
-    return Reading(parts[0].best, logprobs, parts[0].inner)
 
 
 def _explain(error: Exception, what: str, where: str) -> UsageError:

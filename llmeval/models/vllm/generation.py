@@ -88,7 +88,7 @@ class Completer:
     def _name_tokens(self, top: dict[int, float]) -> dict[str, float]:
         """Return alternatives by their texts; of two with the same text the more probable one."""
         named: dict[str, float] = {}
-        for token, value in sorted(top.items(), key=lambda item: -item[1]):
+        for token, value in top.items():  # the most probable first
             named.setdefault(self._rules.tokenizer.decode([token]), value)
         return named
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -52,7 +53,8 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """New tokens, whether they ended by themselves, and the first token's alternatives."""
+    """New tokens, whether they ended by themselves, and the first token's alternatives with their
+    log-probabilities, the most probable first."""
 
     tokens: list[int]
     stopped: bool
@@ -66,3 +68,17 @@ class Work:
     computed: int = 0
     cached: int = 0
     reread: int = 0
+
+
+def cut_wanted(probe: Probe, most: int) -> list[Probe]:
+    """Cut a probe that wants more tokens than one request may; the first part has the rest."""
+    parts = [probe.wanted[start : start + most] for start in range(0, len(probe.wanted), most)]
+    return [
+        Probe(probe.prompt, part, 0 if number else probe.inner) for number, part in enumerate(parts)
+    ]
+
+
+def join_parts(parts: Sequence[Reading]) -> Reading:
+    """Put the readings of a cut probe together."""
+    logprobs = {token: value for part in parts for token, value in part.logprobs.items()}
+    return Reading(parts[0].best, logprobs, parts[0].inner)

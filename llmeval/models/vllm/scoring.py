@@ -43,15 +43,15 @@ class _Draft:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Where a span's log-probabilities are read.
+    """Where a span's log-probabilities are read: its tokens are told by these one after another.
 
     Args:
-        first: prompt that its first token follows; None where ``inner`` or ``last`` has it.
+        before: prompts that its first tokens follow, one each.
         inner: how many of the last prompt's own tokens are targets.
         last: prompt that its last token follows.
     """
 
-    first: bytes | None
+    before: tuple[bytes, ...]
     inner: int
     last: bytes
 
@@ -62,10 +62,15 @@ class ProbePlan:
     Args:
         questions: each with at least one span.
         caches: whether the engine has a prefix cache; without one a context is not read apart.
+        inside: whether it gives log-probabilities of a prompt's own tokens; else every token of a
+            continuation is asked for by a prompt of its own.
     """
 
-    def __init__(self, questions: Sequence[Encoded], caches: bool = True) -> None:
+    def __init__(
+        self, questions: Sequence[Encoded], caches: bool = True, inside: bool = True
+    ) -> None:
         self._caches = caches
+        self._inside = inside
         self._drafts: dict[bytes, _Draft] = {}
         self._parts = [[self._add(span) for span in q.spans] for q in questions]
         self._order = sorted(self._drafts)
@@ -84,13 +89,14 @@ class ProbePlan:
         return answers
 
     def _add(self, span: Span) -> _Parts:
-        count = len(span.targets)
-        if count == 1 or not self._caches:
-            last = self._want(span.inputs, span.targets[-1], count - 1)
-            return _Parts(None, count - 1, last)
-        context = span.inputs[: len(span.inputs) - count + 1]
-        first = self._want(context, span.targets[0], 0)
-        return _Parts(first, count - 2, self._want(span.inputs, span.targets[-1], count - 2))
+        context, count = len(span.inputs) - len(span.targets) + 1, len(span.targets)
+        apart = count - 1 if not self._inside else min(1, count - 1) if self._caches else 0
+        before = tuple(
+            self._want(span.inputs[: context + place], span.targets[place], 0)
+            for place in range(apart)
+        )
+        inner = count - 1 - apart
+        return _Parts(before, inner, self._want(span.inputs, span.targets[-1], inner))
 
     def _want(self, prompt: IntArray, token: int, inner: int) -> bytes:
         key = sort_key(prompt)
@@ -102,15 +108,14 @@ class ProbePlan:
 
 def score(engine: Engine, questions: Sequence[Encoded]) -> list[Response]:
     """Return the log-probabilities of questions with at least one span each."""
-    plan = ProbePlan(questions, engine.caches)
+    plan = ProbePlan(questions, engine.caches, engine.inside)
     return plan.collect(questions, engine.read(plan.list_probes()))
 
 
 def _score(span: Span, parts: _Parts, readings: dict[bytes, Reading]) -> list[tuple[float, bool]]:
     """Return each target's log-probability and whether it is the most probable token."""
-    scores = []
-    if parts.first is not None:
-        scores.append(_look_up(readings[parts.first], span.targets[0]))
+    first = zip(parts.before, span.targets[: len(parts.before)], strict=True)
+    scores = [_look_up(readings[key], token) for key, token in first]
     last = readings[parts.last]
     if parts.inner:
         scores.extend(last.inner[-parts.inner :])
