@@ -90,7 +90,7 @@ def prepared(spec: RunSpec) -> Iterator[tuple[AnyModel, Selection, Sandboxes]]:
             grade_cut=_grades_cut(spec, model),
         )
         selection = _load_tasks(spec, workbench)
-        yield model, fit_tasks(selection, model), sandboxes
+        yield model, fit_tasks(selection, model, chat=spec.options.apply_chat_template), sandboxes
 
 
 @contextlib.contextmanager

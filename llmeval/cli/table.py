@@ -23,6 +23,7 @@ _SYMBOLS = {"↑": "^", "↓": "v", "…": "..", "─": "-"}
 _COLUMNS = ("metric", "value", "95% interval", "n", "scored", "chance", "shots")
 _SCORED, _SHOTS = _COLUMNS.index("scored"), _COLUMNS.index("shots")
 _ALL = "100%"
+_FORM_MARK = "*"
 _GAP = "  "
 
 
@@ -43,7 +44,8 @@ class _Row:
 
     @property
     def label(self) -> str:
-        return "  " * self.depth + one_line(self.name)
+        mark = f" {_FORM_MARK}" if self.entry.get("form") else ""
+        return "  " * self.depth + one_line(self.name) + mark
 
 
 def print_results(
@@ -85,7 +87,7 @@ def render(
         note = f"{folded} subtasks are folded: --all-tasks shows them, summary.json holds them"
         lines.append(paint(note, DIM, color))
     notes = [*_not_scored(summary), *_truncated(summary)]
-    lines += ["", *(paint(note, RED, color) for note in notes), *_usage(summary)]
+    lines += ["", *_forms(rows), *(paint(note, RED, color) for note in notes), *_usage(summary)]
     lines += _performance(performance or {})
     return [line.rstrip() for line in lines]
 
@@ -230,11 +232,22 @@ def _not_scored(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _forms(rows: Sequence[_Row]) -> list[str]:
+    """Name the forms that are not the tasks' own: their numbers compare with nothing else."""
+    forms = sorted({row.entry["form"] for row in rows if row.entry.get("form")})
+    return [
+        f"{_FORM_MARK} asked as {form}: not comparable with other ways of asking" for form in forms
+    ]
+
+
 def _truncated(summary: Mapping[str, Any]) -> list[str]:
-    count = summary["usage"].get("truncated", 0)
-    return (
-        [f"{count} prompts were too long for the model and were cut from the left"] if count else []
-    )
+    usage = summary["usage"]
+    lines = []
+    if count := usage.get("truncated", 0):
+        lines.append(f"{count:,} prompts were too long for the model and were cut from the left")
+    if count := usage.get("cut", 0):
+        lines.append(f"{count:,} answers ended at the token limit")
+    return lines
 
 
 def _usage(summary: Mapping[str, Any]) -> list[str]:
@@ -246,7 +259,14 @@ def _usage(summary: Mapping[str, Any]) -> list[str]:
     took = f"{seconds['total']:.1f} s ({phases})"
     if tokens := usage["prompt_tokens"] + usage["completion_tokens"]:
         took = f"{tokens:,} tokens, {usage['completion_tokens']:,} of them generated; {took}"
-    return [asked, took]
+    lines = [asked, took]
+    if usage.get("usd") is not None:
+        cached, thought = usage.get("cached_tokens", 0), usage.get("reasoning_tokens", 0)
+        parts = [f"${usage['usd']:.4f}"]
+        parts += [f"{cached:,} prompt tokens from the provider's cache"] if cached else []
+        parts += [f"{thought:,} tokens of thoughts"] if thought else []
+        lines.append(", ".join(parts))
+    return lines
 
 
 def _performance(figures: Mapping[str, Any]) -> list[str]:
@@ -261,6 +281,18 @@ def _performance(figures: Mapping[str, Any]) -> list[str]:
         if share := figures.get("matmul_share"):
             parts.append(f"{share:.0%} of this machine's matrix rate")
     lines = [", ".join(parts)] if parts else []
+    if traffic := figures.get("traffic"):
+        lines.append(_traffic(traffic))
     if fallback := figures.get("fallback"):
         lines.append(one_line(f"scored in plain batches: {fallback}"))
     return lines
+
+
+def _traffic(traffic: Mapping[str, Any]) -> str:
+    """Say what went over the wire: what was tried again, and why mostly."""
+    line = f"{traffic['calls']:,} calls, {traffic['most_in_flight']} at once at most"
+    retries = traffic["retries"]
+    if again := sum(retries.values()):
+        reason = max(retries, key=retries.get)
+        line += f"; {again:,} tried again, mostly ({retries[reason]:,}): {one_line(reason)}"
+    return line

@@ -12,11 +12,16 @@ from llmeval.tasks.registry import Selection
 log = logging.getLogger(__name__)
 
 
-def fit_tasks(selection: Selection, model: Model | ServedModel | InformedModel) -> Selection:
+def fit_tasks(
+    selection: Selection, model: Model | ServedModel | InformedModel, *, chat: bool = False
+) -> Selection:
     """Return the tasks in a form that the model can answer; most stay as they are.
 
     A served model is asked here what it has, as far as these tasks need it. Where it gives no
     log-probabilities, choices are asked for by letter, and the tasks say so.
+
+    Args:
+        chat: prompts are chats, which only the server renders, so it has no text to echo.
 
     Raises:
         UsageError: a task needs what the model does not have.
@@ -26,19 +31,21 @@ def fit_tasks(selection: Selection, model: Model | ServedModel | InformedModel) 
     kinds = {task.name: kinds_of(task) for task in selection.tasks}
     scored = any(found & {"choice", "loglikelihood"} for found in kinds.values())
     model.explore({"generate", *(["loglikelihood"] if scored else [])})
-    if not scored or "loglikelihood" in model.capabilities:
+    if not scored or ("loglikelihood" in model.capabilities and not chat):
         return selection
-    fitted = [_fit(task, kinds[task.name], model) for task in selection.tasks]
+    fitted = [_fit(task, kinds[task.name], model, chat) for task in selection.tasks]
     _tell(fitted, model)
     return Selection(fitted, selection.groups)
 
 
-def _fit(task: Task, kinds: set[str], model: ServedModel) -> Task:
+def _fit(task: Task, kinds: set[str], model: ServedModel, chat: bool) -> Task:
     if "loglikelihood" in kinds:
+        only_chats = chat and "loglikelihood" in model.capabilities
+        where_not = "in a chat" if only_chats else "at all"
         raise UsageError(
-            f"it needs log-probabilities of texts, which {model.name} does not give",
+            f"it needs log-probabilities of texts, which {model.name} does not give {where_not}",
             where=task.name,
-            mend=_mend(model),
+            mend="leave --apply-chat-template out" if only_chats else _mend(model),
         )
     if "choice" not in kinds:
         return task
@@ -54,5 +61,5 @@ def _tell(tasks: Sequence[Task], model: ServedModel) -> None:
     forms = {task.form for task in tasks if isinstance(task, LetterTask)}
     for form in sorted(forms):
         log.warning(
-            "%s gives no log-probabilities of texts: choices are asked for as %s", model.name, form
+            "%s gives no log-probabilities here: choices are asked for as %s", model.name, form
         )

@@ -47,7 +47,7 @@ def test_tasks_show_prints_the_file(llmeval: Command, workspace: Path) -> None:
 def test_models_say_which_are_ready(llmeval: Command) -> None:
     rows = {line.split()[0]: line.split()[1] for line in llmeval("models").out.splitlines()}
     assert rows["baseline:random"] == "ready"
-    assert rows["openai:NAME"] == "-"
+    assert rows["openai:MODEL"] == "ready"
 
 
 def test_the_commands_that_init_prints_work(

@@ -92,7 +92,7 @@ def test_a_journal_of_a_newer_version(llmeval: Command, workspace: Path) -> None
 def test_a_fault_of_ours_keeps_its_traceback_in_a_file(
     llmeval: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def break_down(arguments: object) -> None:
+    def break_down(*arguments: object) -> None:
         raise KeyError("an\nodd \x1b[31m name")
 
     monkeypatch.setattr(run_verb, "_make_spec", break_down)

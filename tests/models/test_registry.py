@@ -24,8 +24,9 @@ from tests.support.shared import ROOT
         ("poket", "did you mean pocket"),
         ("basline:random", "baseline:random"),
         ("baseline:mayority", "did you mean majority"),
-        ("vllm:gpt2", "not yet in this version"),
-        ("openai:gpt-4o", "not yet in this version"),
+        ("vllm:", "no checkpoint is named"),
+        ("openai:", "no model is named"),
+        ("opnai:gpt-4o", "did you mean openai:MODEL"),
         ("hf:", "no checkpoint is named"),
         ("", "known: pocket"),
         ("hf:./no/such/folder", "there is no folder ./no/such/folder"),
@@ -47,7 +48,8 @@ def test_the_list_names_every_model_without_loading_one() -> None:
     rows = {row.spec: row for row in list_models()}
     assert rows["hf:ID_OR_DIR"].ready
     assert rows["baseline:oracle"].ready
-    assert not rows["vllm:NAME"].ready
+    assert rows["openai:MODEL"].ready
+    assert "vllm:ID_OR_DIR" in rows
     code = "import sys, llmeval.models as m; m.list_models(); print('torch' in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True

@@ -52,7 +52,8 @@ def test_the_summary_has_the_shape_of_the_contract(spec: RunSpec) -> None:
     assert summary["status"] == "complete"
     assert summary["model"] == {"name": "fake", "fingerprint": "fingerprint of fake"}
     task = summary["tasks"]["choices"]
-    assert set(task) == {"n", "coverage", "version", "num_fewshot", "data", "metrics"}
+    assert set(task) == {"n", "coverage", "version", "num_fewshot", "form", "data", "metrics"}
+    assert task["form"] is None
     assert set(task["data"]) == {"id", "fingerprint"}
     wanted = {"value", "stderr", "ci95", "n", "higher_is_better", "chance"}
     assert wanted <= set(task["metrics"]["acc"])

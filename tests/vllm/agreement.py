@@ -11,20 +11,6 @@ from llmeval.core import Loglikelihood, Request
 from tests.models.asking import ask
 
 WORDS = (" the", " cat", " of", " back", " a", " and", " in", " to", " he", " is", " on")
-    " the",
-    " cat",
-    " of",
-    " back",
-    " a",
-    " and",
-    " in",
-    " to",
-    " he",
-    " she",
-    " is",
-    " it",
-    " with",
-)
 TOLERANCE = 1e-3  # of a sum of log-probabilities in float32
 
 

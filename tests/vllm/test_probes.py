@@ -63,12 +63,12 @@ ROWS = st.lists(st.integers(0, VOCABULARY - 1), min_size=2, max_size=7).flatmap(
 )
 
 
-@given(st.lists(ROWS, min_size=1, max_size=12), st.booleans(), st.booleans())
+@given(st.lists(ROWS, min_size=1, max_size=12), st.integers(0, 4), st.booleans())
 def test_answers_are_those_of_scoring_token_by_token(
-    rows: list[tuple[list[int], int]], caches: bool, inside: bool
+    rows: list[tuple[list[int], int]], block: int, inside: bool
 ) -> None:
     questions = [make_question(*row) for row in rows]
-    plan = ProbePlan(questions, caches, inside)
+    plan = ProbePlan(questions, block, inside)
     probes = plan.list_probes()
     prompts = [probe.prompt for probe in probes]
     assert prompts == sorted(prompts) and len(set(map(tuple, prompts))) == len(prompts)
@@ -81,25 +81,26 @@ def test_answers_are_those_of_scoring_token_by_token(
 
 def test_one_prompt_serves_all_one_token_continuations() -> None:
     questions = [make_question([1, 2, 3, choice], 1) for choice in range(4)]
-    assert ProbePlan(questions).list_probes() == [Probe([1, 2, 3], [0, 1, 2, 3])]
+    assert ProbePlan(questions, block=2).list_probes() == [Probe([1, 2, 3], [0, 1, 2, 3])]
 
 
-def test_a_context_is_read_apart_only_where_there_is_a_cache() -> None:
+def test_a_context_is_read_apart_only_where_it_fills_a_block() -> None:
     questions = [make_question([1, 2, 3, 4, 0], 3), make_question([1, 2, 4, 4, 1], 3)]
-    assert ProbePlan(questions).list_probes() == [
+    assert ProbePlan(questions, block=2).list_probes() == [
         Probe([1, 2], [3, 4]),
         Probe([1, 2, 3, 4], [0], inner=1),
         Probe([1, 2, 4, 4], [1], inner=1),
     ]
-    assert ProbePlan(questions, caches=False).list_probes() == [
-        Probe([1, 2, 3, 4], [0], inner=2),
-        Probe([1, 2, 4, 4], [1], inner=2),
-    ]
+    for block in (0, 3):
+        assert ProbePlan(questions, block).list_probes() == [
+            Probe([1, 2, 3, 4], [0], inner=2),
+            Probe([1, 2, 4, 4], [1], inner=2),
+        ]
 
 
 def test_tokens_are_asked_for_one_by_one_where_a_prompts_own_are_not_told() -> None:
     questions = [make_question([1, 2, 3, 4, 0], 3)]
-    assert ProbePlan(questions, inside=False).list_probes() == [
+    assert ProbePlan(questions, block=2, inside=False).list_probes() == [
         Probe([1, 2], [3]),
         Probe([1, 2, 3], [4]),
         Probe([1, 2, 3, 4], [0]),
@@ -108,5 +109,5 @@ def test_tokens_are_asked_for_one_by_one_where_a_prompts_own_are_not_told() -> N
 
 def test_logits_that_are_no_numbers_are_a_failure() -> None:
     questions = [make_question([1, 2], 1)]
-    answer = ProbePlan(questions).collect(questions, [Reading(0, {2: math.nan}, [])])
+    answer = ProbePlan(questions, block=2).collect(questions, [Reading(0, {2: math.nan}, [])])
     assert "not numbers" in answer[0].reason

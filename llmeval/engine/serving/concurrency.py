@@ -2,8 +2,9 @@
 
 Slow start doubles the limit a round while latency holds. A round is as many answers as there were
 calls in flight. Where the median latency of a round has risen and the rate of answers has not, the
-server queues what it is sent, and the limit goes back; where the server says that it is overloaded
-(429, 503), the limit is halved, once a round.
+server queues what it is sent, and the limit goes back; where it turns away more than a few (429,
+503), the limit is halved, once a round. A refusal now and then is no overload: halving for each of
+them would end at one call at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _RATE_GREW = 1.1  # times the rate of the round before: queueing, yet more gets 
 _GROWTH = 1.25  # of a round after slow start
 _REST = 8  # rounds without a trial after one that gained nothing
 _LEAST_ROUND = 8  # answers: a median of fewer says little
+_OVERLOADED = 0.2  # share of a round's calls that are turned away
+_FEW = 3  # calls turned away that say nothing yet
 
 
 class Concurrency:
@@ -40,13 +43,14 @@ class Concurrency:
         self._last_rate = 0.0
         self._last_limit = self.limit
         self._rest = 0
+        self._halved = float("-inf")
         self._begin_round()
 
     def _begin_round(self) -> None:
         self._latencies: list[float] = []
         self._began = self._clock()
         self._full = True
-        self._backed_off = False
+        self._turned_away = 0
 
     def note_answer(self, seconds: float, in_flight: int) -> None:
         """Note an answer's latency, and how many calls were in flight when it came."""
@@ -55,20 +59,28 @@ class Concurrency:
         if len(self._latencies) >= max(self.limit, _LEAST_ROUND):
             self._end_round()
 
-    def note_overload(self) -> None:
-        """The server has too much to do: halve, once a round; calls in flight all say the same."""
-        self._slow_start = False
-        if not self._backed_off:
+    def note_overload(self, sent: float) -> None:
+        """The server turned a call away; where it does so often, it has too much to do.
+
+        Args:
+            sent: when the call went out: one from before the last halving says nothing of the
+                limit that holds now.
+        """
+        if sent < self._halved:
+            return
+        self._turned_away += 1
+        share = self._turned_away / max(self.limit, _LEAST_ROUND)
+        if self._turned_away > _FEW and share > _OVERLOADED:
+            self._slow_start = False
             self.limit = max(1, self.limit // 2)
+            self._halved = self._clock()
             self._begin_round()
-            self._backed_off = True
 
     def note_outage(self) -> None:
         """Nobody answers: one call at a time finds out when somebody does again."""
         self.limit = 1
         self._slow_start = True
         self._begin_round()
-        self._backed_off = True
 
     def _end_round(self) -> None:
         latency = median(self._latencies)

@@ -204,9 +204,9 @@ class Dispatcher:
             async with asyncio.timeout(deadline):
                 reply = await self._model.call(call.requests)
         except TimeoutError:
-            self._failed(call, TryAgain(f"no answer within {deadline:g} s", unreachable=True))
+            self._failed(call, _hung(deadline), began)
         except TryAgain as fault:
-            self._failed(call, fault)
+            self._failed(call, fault, began)
         except LlmevalError as error:
             self._stopping = error
         except Exception as error:  # the adapter's fault; it costs these questions, not the run
@@ -235,11 +235,11 @@ class Dispatcher:
         if not call.answered.done():
             call.answered.set_result(reply)
 
-    def _failed(self, call: _Call, fault: TryAgain) -> None:
+    def _failed(self, call: _Call, fault: TryAgain, began: float) -> None:
         self.traced.retries[fault.reason] += 1
         if fault.overloaded:
             self.traced.overloads += 1
-            self._concurrency.note_overload()
+            self._concurrency.note_overload(began)
             if fault.after:
                 self._pace.pause(fault.after)
         in_outage = self._note_unreachable(fault)
@@ -296,3 +296,7 @@ class Dispatcher:
     def _woken(self) -> None:
         self._wake = None
         self._pump()
+
+
+def _hung(deadline: float) -> TryAgain:
+    return TryAgain(f"no answer within {deadline:g} s", unreachable=True)

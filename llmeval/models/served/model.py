@@ -246,7 +246,7 @@ class OpenAIModel:
                 await self._choose_api()
             if "loglikelihood" in kinds and self._text_api == "completions":
                 await self._explore_scoring()
-            if "loglikelihood" in kinds and self._echo_scorer is None:
+            if "loglikelihood" in kinds:
                 self._offers_top_logprobs = await self._explore_top_logprobs()
         finally:
             await self._transport.hang_up()

@@ -48,7 +48,10 @@ class Engine:
         UsageError: vLLM is not installed, too old, or cannot load the model.
     """
 
-    _living: ClassVar[int] = 0
+    # The first engine that vLLM ends takes along what all engines of a process share: they end
+    # together, when the last one is closed.
+    _open: ClassVar[int] = 0
+    _closed: ClassVar[list[Any]] = []
 
     def __init__(self, checkpoint: Checkpoint, settings: VllmSettings, where: str) -> None:
         self._where = where
@@ -67,7 +70,7 @@ class Engine:
 
     def _start(self, vllm: Any, checkpoint: Checkpoint, settings: VllmSettings) -> None:
         self._llm = vllm.LLM(**_list_arguments(checkpoint, settings))
-        Engine._living += 1
+        Engine._open += 1
         if checkpoint.adapter is not None:
             from vllm.lora.request import LoRARequest
 
@@ -77,8 +80,9 @@ class Engine:
         self.version: str = vllm.__version__
         self.dtype = str(config.model_config.dtype).removeprefix("torch.")
         self.device: str = config.device_config.device_type
-        self.block_size: int = config.cache_config.block_size
-        self.caches = bool(config.cache_config.enable_prefix_caching)
+        cache = config.cache_config
+        # Tokens that the prefix cache keeps together; 0 where there is none.
+        self.block: int = cache.block_size if cache.enable_prefix_caching else 0
         # With an adapter, vLLM takes the rows of a prompt's own logits for those of whole requests.
         self.inside = checkpoint.adapter is None
         self.max_top: int = config.model_config.max_logprobs
@@ -87,7 +91,7 @@ class Engine:
 
     def forget(self) -> None:
         """Empty the prefix cache, so that answers depend on nothing that was asked before."""
-        if self.caches:
+        if self.block:
             self._llm.reset_prefix_cache()
 
     def read(self, probes: Sequence[Probe]) -> list[Reading]:
@@ -132,17 +136,17 @@ class Engine:
         return answers
 
     def close(self) -> None:
-        """End the engine and give its memory back."""
+        """End the engine and give its memory back, once no other engine is open."""
         llm, self._llm = self._llm, None
         if llm is None:
             return
-        llm.llm_engine.engine_core.shutdown()
+        Engine._open -= 1
+        Engine._closed.append(llm)
         del llm
-        Engine._living -= 1
-        if not Engine._living:  # torch's process group is shared by all engines of a process
-            from vllm.distributed import cleanup_dist_env_and_memory
-
-            cleanup_dist_env_and_memory()
+        if Engine._open:
+            return
+        while Engine._closed:
+            Engine._closed.pop().llm_engine.engine_core.shutdown()
 
     def _run(self, asked: Sequence[Probe | Draw], params: Sequence[Any]) -> list[Any]:
         if not asked:

@@ -102,7 +102,7 @@ class VllmModel:
             "device": self._engine.device,
             "max_length": self._checkpoint.max_length,
             "prefix_token_id": self._rules.prefix_id,
-            "prefix_cache": self._engine.caches,
+            "prefix_cache": self._engine.block > 0,
             "versions": self._list_versions(),
             "identity": self._checkpoint.identity,
         }
@@ -117,7 +117,7 @@ class VllmModel:
             "computed_tokens": work.computed,
             "cached_tokens": work.cached,
             "reread_prompts": work.reread,
-            "block_size": self._engine.block_size,
+            "block_size": self._engine.block,
             "seconds": round(seconds, 3),
             "tokens_per_second": round(work.computed / seconds, 1),
         }

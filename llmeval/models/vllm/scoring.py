@@ -1,11 +1,12 @@
 """From questions to prompts that vLLM reads, and back to log-probabilities.
 
-A context is read once for all its continuations: one prompt gives the log-probabilities of all
-their first tokens and the most probable one. A longer continuation is a second prompt, context and
-continuation without its last token: by then the context is in the prefix cache, the tokens in
-between have log-probabilities of their own, and the last token is asked for as the first was. That
-the first token comes from the context's own prompt matters: a context that ends with a block of the
-cache is not computed again, so a longer prompt has no log-probability behind it.
+A context that fills a block of the prefix cache is read once for all its continuations: one prompt
+gives the log-probabilities of all their first tokens and the most probable one. A longer
+continuation is a second prompt, context and continuation without its last token: by then the
+context is in the cache, the tokens in between have log-probabilities of their own, and the last
+token is asked for as the first was. That the first token comes from the context's own prompt
+matters: a context that ends with a block is not computed again, so that a longer prompt has no
+log-probability behind it.
 """
 
 from __future__ import annotations
@@ -61,15 +62,14 @@ class ProbePlan:
 
     Args:
         questions: each with at least one span.
-        caches: whether the engine has a prefix cache; without one a context is not read apart.
+        block: tokens that the engine's prefix cache keeps together, 0 where it has none; a context
+            that fills no block is not read apart.
         inside: whether it gives log-probabilities of a prompt's own tokens; else every token of a
             continuation is asked for by a prompt of its own.
     """
 
-    def __init__(
-        self, questions: Sequence[Encoded], caches: bool = True, inside: bool = True
-    ) -> None:
-        self._caches = caches
+    def __init__(self, questions: Sequence[Encoded], block: int, inside: bool = True) -> None:
+        self._block = block
         self._inside = inside
         self._drafts: dict[bytes, _Draft] = {}
         self._parts = [[self._add(span) for span in q.spans] for q in questions]
@@ -89,14 +89,22 @@ class ProbePlan:
         return answers
 
     def _add(self, span: Span) -> _Parts:
-        context, count = len(span.inputs) - len(span.targets) + 1, len(span.targets)
-        apart = count - 1 if not self._inside else min(1, count - 1) if self._caches else 0
+        context = len(span.inputs) - len(span.targets) + 1
         before = tuple(
             self._want(span.inputs[: context + place], span.targets[place], 0)
-            for place in range(apart)
+            for place in range(self._count_apart(span))
         )
-        inner = count - 1 - apart
+        inner = len(span.targets) - 1 - len(before)
         return _Parts(before, inner, self._want(span.inputs, span.targets[-1], inner))
+
+    def _count_apart(self, span: Span) -> int:
+        """Return how many of a continuation's first tokens are asked for by prompts of their own,
+        of all but its last one."""
+        others = len(span.targets) - 1
+        if not self._inside:
+            return others
+        fills = 0 < self._block <= len(span.inputs) - others
+        return min(1, others) if fills else 0
 
     def _want(self, prompt: IntArray, token: int, inner: int) -> bytes:
         key = sort_key(prompt)
@@ -108,7 +116,7 @@ class ProbePlan:
 
 def score(engine: Engine, questions: Sequence[Encoded]) -> list[Response]:
     """Return the log-probabilities of questions with at least one span each."""
-    plan = ProbePlan(questions, engine.caches, engine.inside)
+    plan = ProbePlan(questions, engine.block, engine.inside)
     return plan.collect(questions, engine.read(plan.list_probes()))
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmeval.core import Loglikelihood, LoglikelihoodRequest, Request, UsageError
+from llmeval.core import Loglikelihood, LoglikelihoodRequest, Message, Request, UsageError
+from llmeval.tasks.chat import decode_chat
 from llmeval.tasks.native.choice import _MEASURES, Choices, Measured, normalise
 from llmeval.tasks.options import TaskOptions, Workbench
 from tests.tasks.native.support import Conversation, evaluate, load
@@ -229,9 +230,10 @@ def test_a_chat_template_takes_the_place_of_the_delimiter(tmp_path: Path) -> Non
     assert [r.continuation for r in conversation.asked[0]] == ["no", "maybe so"]
 
 
-def test_choices_in_a_chat_need_a_template_here(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="chat"):
-        load(tmp_path, TASK, ROWS, TaskOptions(apply_chat_template=True))
+def test_a_chat_that_the_backend_renders_keeps_its_turns(tmp_path: Path) -> None:
+    task = load(tmp_path, TASK, ROWS, TaskOptions(apply_chat_template=True))
+    turns = decode_chat(next(task.samples()).payload.context)
+    assert turns == (Message("user", "Q: q0\nA:"),)
 
 
 def test_clusters_metadata_and_ids_come_from_the_row(tmp_path: Path) -> None:
