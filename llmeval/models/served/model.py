@@ -15,8 +15,10 @@ from llmeval.core.hashes import fingerprint
 from llmeval.core.protocols import Estimated, Reply, Traffic
 from llmeval.core.requests import GenerateRequest, Request
 from llmeval.core.responses import Failure, Generation, Response
+from llmeval.home import find_workspace
 from llmeval.models.served import chat, completions, responses_api
 from llmeval.models.served.dialect import Dialect
+from llmeval.models.served.launch import Server, launch
 from llmeval.models.served.prices import PriceTag
 from llmeval.models.served.probe import (
     TEXTS,
@@ -61,22 +63,35 @@ def load_served_model(model: str, name: str, settings: ServedSettings) -> OpenAI
     """
     if not model:
         raise UsageError("no model is named", where=name, mend="openai:MODEL")
-    from llmeval.home import find_workspace
-
     settings = _with_environment(settings)
+    if settings.server is None:
+        return _connect(model, name, settings)
+    server = launch(settings.server, model, find_workspace())
+    try:
+        identity = settings.identity or settings.server.identity()
+        own = {"base_url": server.url, "identity": identity, "server": None}
+        return _connect(model, name, settings.model_copy(update=own), server)
+    except BaseException:
+        server.stop()
+        raise
+
+
+def _connect(
+    model: str, name: str, settings: ServedSettings, server: Server | None = None
+) -> OpenAIModel:
     provider_name, provider = find_provider(settings, read_providers(find_workspace()))
     base_url = settings.base_url or provider.base_url
     if base_url is None:
         raise UsageError("no address is known", where=provider_name, mend="--base-url URL")
     headers, secrets = _make_headers(settings, provider)
     transport = Transport(base_url, headers, settings.query, secrets)
-    return OpenAIModel(model, name, settings, provider_name, provider, transport)
+    return OpenAIModel(model, name, settings, provider_name, provider, transport, server)
 
 
 def _with_environment(settings: ServedSettings) -> ServedSettings:
     """Take the address from ``OPENAI_BASE_URL``, as the openai client does."""
     url = os.environ.get("OPENAI_BASE_URL")
-    if not url or settings.base_url or settings.provider:
+    if not url or settings.base_url or settings.provider or settings.server:
         return settings
     return ServedSettings.from_mapping({**settings.model_dump(), "base_url": url})
 
@@ -115,6 +130,7 @@ class OpenAIModel:
         provider_name: str,
         provider: Provider,
         transport: Transport,
+        server: Server | None = None,
     ) -> None:
         self._name = name
         self._settings = settings
@@ -122,6 +138,7 @@ class OpenAIModel:
         self._provider = provider
         self._entry: ModelEntry = provider.find(model)
         self._transport = transport
+        self._server = server
         self._dialect = _make_dialect(model, settings, provider, self._entry)
         self._price = PriceTag.of(settings, self._entry)
         api = settings.api if settings.api != "auto" else self._entry.api or provider.api
@@ -176,7 +193,7 @@ class OpenAIModel:
             "backend": "openai",
             "name": self._name,
             "provider": self._provider_name,
-            "base_url": self._transport.base_url,
+            "base_url": None if self._server else self._transport.base_url,
             "api": {"text": self._text_api, "chat": self._chat_api},
             "settings": self._describe_settings(),
             "reasoning": self._dialect.reasoning,
@@ -191,6 +208,8 @@ class OpenAIModel:
         given = self._settings.model_dump(exclude_defaults=True)
         if "headers" in given:
             given["headers"] = sorted(given["headers"])
+        if self._server is not None:
+            given.pop("base_url")  # another port each time
         for name in _TRAFFIC:  # how fast it is asked is no part of what is asked
             given.pop(name, None)
         return given
@@ -399,7 +418,9 @@ class OpenAIModel:
         await self._transport.hang_up()
 
     def close(self) -> None:
-        """Nothing is held between runs."""
+        """Stop the server that was started for it."""
+        if self._server is not None:
+            self._server.stop()
 
     def apply_chat_template(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool

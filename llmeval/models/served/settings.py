@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from llmeval.core.errors import UsageError
 from llmeval.models.options import Settings
+from llmeval.models.served.launch import ServerSpec
 
 Api = Literal["auto", "chat", "completions", "responses"]
 
@@ -47,6 +48,7 @@ class ServedSettings(Settings):
         max_length: context in tokens; None asks the server.
         top_logprobs: whether a chat's first token comes with alternatives; None tries.
         identity: stands for the server's address in the fingerprint, for a server that moves.
+        server: what to start for the run, to wait for, and to stop in the end.
         price_input, price_cached, price_output: USD for a million tokens; None asks the table.
     """
 
@@ -73,6 +75,7 @@ class ServedSettings(Settings):
     max_length: int | None = Field(default=None, ge=8)
     top_logprobs: bool | None = None
     identity: str | None = None
+    server: ServerSpec | None = None
     price_input: float | None = Field(default=None, ge=0)
     price_cached: float | None = Field(default=None, ge=0)
     price_output: float | None = Field(default=None, ge=0)
@@ -90,6 +93,8 @@ class ServedSettings(Settings):
                     f"the header {name} holds a secret: put it into an environment variable "
                     f"and write {name}: $NAME"
                 )
+        if self.server is not None and (self.base_url or self.provider):
+            raise ValueError("a server that is started here has an address of its own")
         for name in self.query:
             if _SECRET_NAMES.search(name):
                 raise ValueError(f"{name} looks like a secret, and URLs are logged: use headers")
