@@ -80,7 +80,7 @@ def _load_vllm(target: str, spec: str, settings: Any) -> Model:
         raise UsageError("no checkpoint is named", where=spec, mend="vllm:ID_OR_DIR")
     if not _found("vllm"):
         raise UsageError("not installed: vllm", where=spec, mend=_INSTALL_VLLM)
-    from llmeval.models.vllm import load_vllm_model
+    from llmeval.models.vllm.model import load_vllm_model
 
     return load_vllm_model(target, spec, settings)
 

@@ -72,7 +72,7 @@ def make_rows(
     for prompt in prompts:
         request = GenerateRequest(" ".join(map(str, prompt)), sampling)
         for draw in request.draws(draws):
-            rows.append(generator.fit(draw, np.array(prompt, np.int32)))
+            rows.append(generator.room.fit(draw, np.array(prompt, np.int32)))
     return rows
 
 

@@ -28,9 +28,9 @@ from llmeval.core import (
     Sampling,
     UsageError,
 )
+from llmeval.models.chat import warn_once
 from llmeval.models.hf.batching import Cutter, MemoryGuard
 from llmeval.models.hf.identity import digest_folder
-from llmeval.models.hf.model import warn_once
 from tests.models.asking import ask
 from tests.models.conftest import save_llama, train_tokenizer
 
@@ -41,7 +41,8 @@ HOSTILE = ["", " ", "\n\n", "\x00", "\ud800", "a\udfffb", "🦊", "e\u0301", "\u
 def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The warnings that a model gives."""
     texts: list[str] = []
-    monkeypatch.setattr("llmeval.models.hf.model.warn_once", texts.append)
+    for room in ("hf.model", "chat"):
+        monkeypatch.setattr(f"llmeval.models.{room}.warn_once", texts.append)
     return texts
 
 

@@ -80,13 +80,15 @@ def test_a_question_that_never_gets_through_is_errored_with_its_reason(tmp_path:
 
 def test_a_server_that_is_restarted_is_waited_for(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, 400)
-    with serve(latency=0.05) as server:
-        with start(workspace, server.url, "--max-connections", "16") as process:
-            time.sleep(1.2)
-            server.stop()
-            time.sleep(1.0)
-            server.start()
-            out, err = process.communicate(timeout=60)
+    with (
+        serve(latency=0.05) as server,
+        start(workspace, server.url, "--max-connections", "16") as process,
+    ):
+        time.sleep(1.2)
+        server.stop()
+        time.sleep(1.0)
+        server.start()
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert json.loads(out)["tasks"]["four"]["metrics"]["letter_match"]["n"] == 400
 
@@ -241,13 +243,15 @@ def test_minutes_end_the_run_although_a_call_hangs(tmp_path: Path) -> None:
 def test_hung_calls_hold_up_nobody_else(tmp_path: Path) -> None:
     """Two percent hang for longer than all others take: the others are done meanwhile."""
     workspace = make_workspace(tmp_path, 500)
-    with serve(latency=0.005, fault_rate=0.02, faults=["hang"], hang_seconds=60) as server:
-        with start(workspace, server.url, "-a", "api=chat,identity=mock,timeout=6") as process:
-            until = time.monotonic() + 5
-            while len(set(server.ledger())) < 480 and time.monotonic() < until:
-                time.sleep(0.05)
-            assert len(set(server.ledger())) >= 480
-            out, _ = process.communicate(timeout=60)
+    with (
+        serve(latency=0.005, fault_rate=0.02, faults=["hang"], hang_seconds=60) as server,
+        start(workspace, server.url, "-a", "api=chat,identity=mock,timeout=6") as process,
+    ):
+        until = time.monotonic() + 5
+        while len(set(server.ledger())) < 480 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert len(set(server.ledger())) >= 480
+        out, _ = process.communicate(timeout=60)
     assert json.loads(out)["tasks"]["four"]["metrics"]["letter_match"]["n"] == 500
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
+import numpy as np
+
 from llmeval.core.requests import GenerateRequest, Sampling
 from llmeval.core.responses import Failure, Generation
 from llmeval.models.hf.runner import Effort
@@ -89,3 +91,46 @@ class Endings:
 
     def _list_stops(self, sampling: Sampling) -> tuple[str, ...]:
         return (*sampling.stop, self._eos_text)
+
+
+class Room:
+    """How many new tokens a completion may have, and what of its prompt fits beside them.
+
+    Args:
+        rules: the tokenizer.
+        max_gen_toks: new tokens of a request that names no limit.
+    """
+
+    def __init__(self, rules: TokenRules, max_gen_toks: int) -> None:
+        self._rules = rules
+        self._max_gen_toks = max_gen_toks
+
+    def allowed_tokens(self, sampling: Sampling) -> int:
+        """Return the most new tokens of a draw.
+
+        A limit that leaves the prompt no room (lm-eval stops there) is cut to half the context.
+        """
+        if self.shortens(sampling):
+            return max(1, self._rules.max_length // 2)
+        return self._wanted_tokens(sampling)
+
+    def shortens(self, sampling: Sampling) -> bool:
+        """Whether a draw is allowed fewer new tokens than it asks for."""
+        return self._wanted_tokens(sampling) >= self._rules.max_length
+
+    def _wanted_tokens(self, sampling: Sampling) -> int:
+        return self._max_gen_toks if sampling.max_tokens is None else sampling.max_tokens
+
+    def fit(self, request: GenerateRequest, tokens: IntArray) -> PromptRow | Failure:
+        """Cut a prompt from the left so that all new tokens find room."""
+        room = self._rules.max_length - self.allowed_tokens(request.sampling)
+        if room < 1:
+            return Failure(f"a context of {self._rules.max_length} token has no room to generate")
+        kept = tokens[-room:]
+        if not len(kept):
+            if self._rules.prefix_id is None:
+                return Failure("the prompt is empty and the tokenizer has neither BOS nor EOS")
+            kept = np.array([self._rules.prefix_id], np.int32)
+        if failure := self._rules.check_vocabulary(kept):
+            return failure
+        return PromptRow(request, kept, max(0, len(tokens) - room))

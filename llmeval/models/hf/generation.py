@@ -7,13 +7,11 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from transformers import GenerationConfig, GenerationMixin
 
-from llmeval.core.requests import GenerateRequest, Sampling
-from llmeval.core.responses import Failure
+from llmeval.core.requests import Sampling
 from llmeval.models.hf.batching import Cutter
-from llmeval.models.hf.completions import Completions, Endings, GenerationUnit, PromptRow
+from llmeval.models.hf.completions import Completions, Endings, GenerationUnit, PromptRow, Room
 from llmeval.models.hf.loading import quiet_transformers
 from llmeval.models.hf.packability import Unpackable
 from llmeval.models.hf.plain_generation import PlainGenerator
@@ -25,7 +23,6 @@ from llmeval.models.hf.slot_generation import (
     find_decoding_fault,
 )
 from llmeval.models.hf.tokens import TokenRules
-from llmeval.models.packing import IntArray
 
 GENERATION_VERSION = 2  # in the model's fingerprint: raise it where texts may change
 
@@ -120,7 +117,7 @@ class Generator:
         self._cutter = cutter
         self._slots = slots
         self._pack_size = pack_size
-        self._max_gen_toks = max_gen_toks
+        self.room = Room(rules, max_gen_toks)
         self.fallback: str | None = None
 
     @functools.cached_property
@@ -150,36 +147,6 @@ class Generator:
             return {}
         return {"generator": self.engine.name, "generator_fallback": self.fallback}
 
-    def allowed_tokens(self, sampling: Sampling) -> int:
-        """Return the most new tokens of a draw.
-
-        A limit that leaves the prompt no room (lm-eval stops there) is cut to half the context.
-        """
-        if self.shortens(sampling):
-            return max(1, self._rules.max_length // 2)
-        return self._wanted_tokens(sampling)
-
-    def shortens(self, sampling: Sampling) -> bool:
-        """Whether a draw is allowed fewer new tokens than it asks for."""
-        return self._wanted_tokens(sampling) >= self._rules.max_length
-
-    def _wanted_tokens(self, sampling: Sampling) -> int:
-        return self._max_gen_toks if sampling.max_tokens is None else sampling.max_tokens
-
-    def fit(self, request: GenerateRequest, tokens: IntArray) -> PromptRow | Failure:
-        """Cut a prompt from the left so that all new tokens find room."""
-        room = self._rules.max_length - self.allowed_tokens(request.sampling)
-        if room < 1:
-            return Failure(f"a context of {self._rules.max_length} token has no room to generate")
-        kept = tokens[-room:]
-        if not len(kept):
-            if self._rules.prefix_id is None:
-                return Failure("the prompt is empty and the tokenizer has neither BOS nor EOS")
-            kept = np.array([self._rules.prefix_id], np.int32)
-        if failure := self._rules.check_vocabulary(kept.tolist()):
-            return failure
-        return PromptRow(request, kept, max(0, len(tokens) - room))
-
     def plan(self, rows: Sequence[PromptRow]) -> list[GenerationUnit]:
         """Cut prompts into units; only draws with the same settings share one."""
         groups: dict[tuple[Any, ...], list[int]] = {}
@@ -198,7 +165,7 @@ class Generator:
         return self.engine.complete(unit, self._allowed(unit.rows))
 
     def _allowed(self, rows: Sequence[PromptRow]) -> int:
-        return self.allowed_tokens(rows[0].request.sampling)
+        return self.room.allowed_tokens(rows[0].request.sampling)
 
 
 def find_obstacle(model: Any, runner: PackRunner | Unpackable, max_length: int) -> str | None:

@@ -79,39 +79,37 @@ def load_checkpoint(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false" if settings.threads == 1 else "true")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    tokenizer_source = _find_tokenizer(source, where, settings)
+    tokenizer_source = find_tokenizer(source, where, settings)
     check_tokenizer(tokenizer_source, where)
     adapter = find_adapter(settings.peft, where) if settings.peft else None
     with quiet_transformers():
-        config = _attempt(
-            "configuration", where, lambda: _load_config(source, settings.trust_remote_code)
+        config = attempt(
+            "configuration", where, lambda: load_config(source, settings.trust_remote_code)
         )
         if getattr(config, "is_encoder_decoder", False):
             raise UsageError(
                 f"{config.model_type} is an encoder-decoder", where=where, mend="take a causal one"
             )
-        tokenizer = _attempt(
-            "tokenizer", where, lambda: _load_tokenizer(tokenizer_source, settings)
-        )
-        _choose_template(tokenizer, settings.chat_template)
+        tokenizer = attempt("tokenizer", where, lambda: load_tokenizer(tokenizer_source, settings))
+        choose_template(tokenizer, settings.chat_template)
         quantized = identify_quantization(config, settings)
         with quiet_quantizers() if quantized or adapter else contextlib.nullcontext():
-            model = _attempt(
+            model = attempt(
                 "weights", where, lambda: _load_weights(source, config, settings, where)
             )
             if adapter is not None:
-                model = _attempt("adapter", where, lambda: apply_adapter(model, adapter, where))
+                model = attempt("adapter", where, lambda: apply_adapter(model, adapter, where))
     identity: dict[str, Any] = {}
     if identify:
         other = None if tokenizer_source is source else tokenizer_source
         identity = {
-            "model": _identify(source),
-            "tokenizer": other and _identify(other),
-            "adapter": adapter and identify_adapter(_identify(adapter)),
+            "model": identify_source(source),
+            "tokenizer": other and identify_source(other),
+            "adapter": adapter and identify_adapter(identify_source(adapter)),
             "quantization": quantized,
         }
     checkpoint = Checkpoint(
-        model.eval(), tokenizer, _find_length(config, tokenizer, settings, where), identity
+        model.eval(), tokenizer, find_length(config, tokenizer, settings, where), identity
     )
     if quantized is not None:
         try_out(checkpoint.model, checkpoint.device, where)
@@ -133,13 +131,13 @@ def quiet_transformers() -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def _find_tokenizer(source: Source, where: str, settings: ModelSettings) -> Source:
+def find_tokenizer(source: Source, where: str, settings: ModelSettings) -> Source:
     if settings.tokenizer is None:
         return source
     return find_source(settings.tokenizer, where, "tokenizer_config.json")
 
 
-def _attempt(part: str, where: str, load: Callable[[], Loaded]) -> Loaded:
+def attempt(part: str, where: str, load: Callable[[], Loaded]) -> Loaded:
     """Turn whatever a damaged file makes a library raise into one line."""
     try:
         return load()
@@ -157,11 +155,11 @@ def _attempt(part: str, where: str, load: Callable[[], Loaded]) -> Loaded:
         raise UsageError(f"cannot load the {part}: {text}", where=where, mend=mend) from error
 
 
-def _load_config(source: Source, trusted: bool) -> Any:
+def load_config(source: Source, trusted: bool) -> Any:
     return AutoConfig.from_pretrained(source.target, trust_remote_code=trusted, **source.options)
 
 
-def _load_tokenizer(source: Source, settings: ModelSettings) -> Any:
+def load_tokenizer(source: Source, settings: ModelSettings) -> Any:
     bos = {} if settings.add_bos_token is None else {"add_bos_token": settings.add_bos_token}
     tokenizer = AutoTokenizer.from_pretrained(
         source.target, trust_remote_code=settings.trust_remote_code, **source.options, **bos
@@ -210,7 +208,7 @@ def _choose_device(name: str) -> str:
     return name
 
 
-def _choose_template(tokenizer: Any, wanted: str | None) -> None:
+def choose_template(tokenizer: Any, wanted: str | None) -> None:
     """Give the tokenizer the template that the settings name: one of its own, or a file's."""
     if wanted is None:
         return
@@ -228,7 +226,7 @@ def _choose_template(tokenizer: Any, wanted: str | None) -> None:
         raise UsageError(f"cannot read it: {error}", where=f"chat_template={wanted}") from error
 
 
-def _find_length(config: Any, tokenizer: Any, settings: ModelSettings, where: str) -> int:
+def find_length(config: Any, tokenizer: Any, settings: ModelSettings, where: str) -> int:
     """Return the context length, looked for in lm-eval's order."""
     text_config = getattr(config, "text_config", None) or config
     lengths = (getattr(text_config, name, None) for name in _LENGTH_NAMES)
@@ -247,7 +245,7 @@ def _find_length(config: Any, tokenizer: Any, settings: ModelSettings, where: st
     return int(own) if own is not None and own < _UNSET_LENGTH else _DEFAULT_LENGTH
 
 
-def _identify(source: Source) -> dict[str, Any]:
+def identify_source(source: Source) -> dict[str, Any]:
     if source.folder is not None:
         return {"files": digest_folder(source.folder)}
     return {"commit": find_commit(source)}

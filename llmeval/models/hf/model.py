@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import logging
 import operator
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import jinja2
-
-from llmeval.core.errors import UsageError
 from llmeval.core.hashes import fingerprint
 from llmeval.core.protocols import Answers
 from llmeval.core.requests import (
     GenerateRequest,
     LoglikelihoodRequest,
-    Message,
     Request,
     RollingRequest,
 )
 from llmeval.core.responses import Failure
+from llmeval.models.chat import render_chat, render_prompt, warn_once
 from llmeval.models.hf.completions import PromptRow
 from llmeval.models.hf.computer import Computer, Work, load_computer
 from llmeval.models.hf.generation import GENERATION_VERSION
@@ -34,8 +30,6 @@ from llmeval.models.hf.throughput import Figures
 from llmeval.models.hf.tokens import RULES_VERSION, Encoded, clean
 from llmeval.models.hf.workers import Crew, assign
 from llmeval.models.settings import ModelSettings
-
-log = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "transformers", "tokenizers")
 _ANSWER_MAKERS = ("transformers", "tokenizers")
@@ -145,43 +139,9 @@ class HFModel:
     def apply_chat_template(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool
     ) -> str:
-        """Render a chat; without a generation prompt the last message is left open.
-
-        A template that refuses the chat is tried once more without system messages, as lm-eval
-        does, and counted.
-
-        Raises:
-            UsageError: the tokenizer has no template, or it refuses the chat.
-        """
+        """Render a chat; see :func:`llmeval.models.chat.render_chat`."""
         tokenizer = self._checkpoint.tokenizer
-        if not tokenizer.chat_template:
-            raise UsageError(
-                "the tokenizer has no chat template",
-                where=self._name,
-                mend="give one with the setting chat_template=FILE, or ask without chat",
-            )
-
-        def render(chat: Sequence[Mapping[str, str]]) -> str:
-            text: str = tokenizer.apply_chat_template(
-                [dict(message) for message in chat],
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-                continue_final_message=not add_generation_prompt,
-            )
-            return text
-
-        try:
-            try:
-                return render(messages)
-            except jinja2.TemplateError:
-                bare = [message for message in messages if message["role"] != "system"]
-                text = render(bare)
-                warn_once("the chat template takes no system turn: it was left out")
-                return text
-        except (jinja2.TemplateError, ValueError) as error:
-            raise UsageError(
-                f"the chat template refuses the chat: {error}", where=self._name
-            ) from error
+        return render_chat(tokenizer, messages, add_generation_prompt, self._name)
 
     def _answer_makers(self) -> dict[str, Any]:
         """Everything that may change an answer; not the batch size, the threads, or the name."""
@@ -213,33 +173,21 @@ class HFModel:
         texts = [r for r in requests if isinstance(r, RollingRequest)]
         found.update(zip(texts, self._rules.encode_rolling(texts), strict=True))
         prompts = [r for r in requests if isinstance(r, GenerateRequest)]
-        tokens = self._rules.encode_prompts([self._render(r) for r in prompts])
+        tokenizer = self._checkpoint.tokenizer
+        rendered = [render_prompt(tokenizer, request, self._name) for request in prompts]
+        tokens = self._rules.encode_prompts(rendered)
         for request, row in zip(prompts, tokens, strict=True):
-            found[request] = self._computer.generator.fit(request, row)
+            found[request] = self._computer.generator.room.fit(request, row)
         return [found[request] for request in requests]
-
-    def _render(self, request: GenerateRequest) -> str:
-        if isinstance(request.prompt, str):
-            return request.prompt
-        messages: tuple[Message, ...] = request.prompt
-        chat = [{"role": message.role, "content": message.content} for message in messages]
-        opened = bool(messages) and messages[-1].role == "assistant"
-        return self.apply_chat_template(chat, add_generation_prompt=not opened)
 
     def _warn(self, request: Request) -> None:
         """Say once what a request asked for that could not be done as asked."""
-        if isinstance(request, GenerateRequest) and self._computer.generator.shortens(
+        if isinstance(request, GenerateRequest) and self._computer.generator.room.shortens(
             request.sampling
         ):
             warn_once("more new tokens are asked for than the context holds: cut to half of it")
         if any(text != clean(text) for text in _texts(request)):
             warn_once("lone surrogates in a text were replaced: no tokenizer has them")
-
-
-@functools.cache
-def warn_once(text: str) -> None:
-    """Log a warning the first time that it is given."""
-    log.warning("%s", text)
 
 
 def _texts(request: Request) -> tuple[str, ...]:

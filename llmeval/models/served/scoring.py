@@ -1,8 +1,9 @@
 """Log-probabilities from a server.
 
 A prompt with its continuation is echoed, token by token; a server then reads every prompt whole
-(vLLM's prefix cache is not read for an echo). Where it takes a list of wanted tokens, choices of one
-token each need no echo: one new token behind their context, which the cache may hold, tells of all.
+(vLLM's prefix cache is not read for an echo). Where it takes a list of wanted tokens, choices of
+one token each need no echo: one new token behind their context, which the cache may hold, tells of
+all of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a server turns out to have: asked once, before a run, and only as far as the run needs it."""
+"""What a server turns out to have: asked once, before a run, as far as the run needs it."""
 
 from __future__ import annotations
 

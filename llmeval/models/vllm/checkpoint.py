@@ -10,13 +10,13 @@ from typing import Any
 
 from llmeval.core.errors import UsageError
 from llmeval.models.hf.loading import (
-    _attempt,
-    _choose_template,
-    _find_length,
-    _find_tokenizer,
-    _identify,
-    _load_config,
-    _load_tokenizer,
+    attempt,
+    choose_template,
+    find_length,
+    find_tokenizer,
+    identify_source,
+    load_config,
+    load_tokenizer,
     quiet_transformers,
 )
 from llmeval.models.hf.source import Source, check_tokenizer, find_checkpoint, find_source
@@ -75,19 +75,19 @@ def read_checkpoint(target: str, where: str, settings: VllmSettings) -> Checkpoi
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     source = find_checkpoint(target, where, settings.revision)
     plain = settings.for_tokenizer()
-    tokenizer_source = _find_tokenizer(source, where, plain)
+    tokenizer_source = find_tokenizer(source, where, plain)
     check_tokenizer(tokenizer_source, where)
     found = _find_adapter(settings.lora, where)
     with quiet_transformers():
-        config = _attempt(
-            "configuration", where, lambda: _load_config(source, settings.trust_remote_code)
+        config = attempt(
+            "configuration", where, lambda: load_config(source, settings.trust_remote_code)
         )
-        tokenizer = _attempt("tokenizer", where, lambda: _load_tokenizer(tokenizer_source, plain))
+        tokenizer = attempt("tokenizer", where, lambda: load_tokenizer(tokenizer_source, plain))
     if getattr(config, "is_encoder_decoder", False):
         raise UsageError(
             f"{config.model_type} is an encoder-decoder", where=where, mend="take a causal one"
         )
-    _choose_template(tokenizer, settings.chat_template)
+    choose_template(tokenizer, settings.chat_template)
     other = None if tokenizer_source is source else tokenizer_source
     return Checkpoint(
         source=source,
@@ -95,13 +95,13 @@ def read_checkpoint(target: str, where: str, settings: VllmSettings) -> Checkpoi
         tokenizer_target=_localize(tokenizer_source),
         tokenizer=tokenizer,
         architecture=next(iter(getattr(config, "architectures", None) or [config.model_type])),
-        max_length=_find_length(config, tokenizer, plain, where),
+        max_length=find_length(config, tokenizer, plain, where),
         vocabulary=config.get_text_config(decoder=True).vocab_size,
         adapter=None if found is None else _read_adapter(found, where),
         identity={
-            "model": _identify(source),
-            "tokenizer": other and _identify(other),
-            "adapter": found and _identify(found),
+            "model": identify_source(source),
+            "tokenizer": other and identify_source(other),
+            "adapter": found and identify_source(found),
         },
     )
 

@@ -11,9 +11,9 @@ from llmeval.core.hashes import fingerprint
 from llmeval.core.protocols import Answers, Model
 from llmeval.core.requests import GenerateRequest, LoglikelihoodRequest, Request, RollingRequest
 from llmeval.core.responses import Failure, Response
+from llmeval.models.chat import render_chat, render_prompt, warn_once
 from llmeval.models.hf.completions import PromptRow
 from llmeval.models.hf.tokens import RULES_VERSION, Encoded, TokenRules, clean
-from llmeval.models.vllm.chat import render_chat, render_prompt, warn_once
 from llmeval.models.vllm.checkpoint import Checkpoint, read_checkpoint
 from llmeval.models.vllm.engine import Engine
 from llmeval.models.vllm.generation import GENERATION_VERSION, Completer
@@ -232,13 +232,13 @@ class VllmModel:
             [render_prompt(tokenizer, request, self._name) for request in prompts]
         )
         for request, row in zip(prompts, tokens, strict=True):
-            found[request] = self._completer.fit(request, row)
+            found[request] = self._completer.room.fit(request, row)
         return [found[request] for request in requests]
 
     def _warn(self, request: Request) -> None:
         """Say once what a request asked for that could not be done as asked."""
         if isinstance(request, GenerateRequest):
-            if self._completer.shortens(request.sampling):
+            if self._completer.room.shortens(request.sampling):
                 warn_once("more new tokens are asked for than the context holds: cut to half of it")
             if 0 < request.sampling.temperature < 0.01:
                 warn_once("vLLM draws with a temperature of .01 at least")
