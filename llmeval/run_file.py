@@ -56,6 +56,7 @@ class RunFile(BaseModel):
     max_requests: _Count | None = None
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     batch: bool | None = None
+    batch_wait: bool | None = None
 
     def set_options(self) -> dict[str, Any]:
         """Return the options that the file sets."""

@@ -15,6 +15,9 @@ from llmeval.models import AnySettings, ModelSettings, read_settings
 from llmeval.tasks.generation import check_count
 from llmeval.tasks.options import TaskOptions
 
+BATCH_WINDOW = 50_000
+"""Samples evaluated together where their questions go into batches: as many as a batch takes."""
+
 AnyModel = str | Model | ServedModel | InformedModel
 
 
@@ -37,6 +40,7 @@ class RunSpec:
     allow_unsafe_code: bool = False
     limits: Limits = field(default_factory=Limits)
     batch: bool = False
+    batch_wait: bool = False
     command: tuple[str, ...] | None = None
 
 
@@ -56,6 +60,7 @@ def make_spec(
     max_requests: int | None = None,
     max_minutes: float | None = None,
     batch: bool = False,
+    batch_wait: bool = False,
     command: Sequence[str] | None = None,
 ) -> RunSpec:
     """Check loose arguments and make a specification of them."""
@@ -67,6 +72,8 @@ def make_spec(
     check_count("--window", window, least=1)
     _check_share("--max-errors", max_errors)
     mirror = data or os.environ.get("LLMEVAL_DATA")
+    if batch_wait and not batch:
+        raise UsageError("there is nothing to wait for", where="--wait", mend="it needs --batch")
     if not tasks:
         raise UsageError("no task was named", where="-t", mend="see `llmeval tasks ls`")
     if mirror and not Path(mirror).is_dir():
@@ -79,11 +86,12 @@ def make_spec(
         options=TaskOptions(**options),
         mirror=Path(mirror) if mirror else None,
         out=Path(out),
-        window=window or DEFAULT_WINDOW,
+        window=window or (BATCH_WINDOW if batch else DEFAULT_WINDOW),
         max_errors=max_errors,
         allow_unsafe_code=allow_unsafe_code,
         limits=Limits(usd=max_usd, requests=max_requests, minutes=max_minutes),
         batch=batch,
+        batch_wait=batch_wait,
         command=None if command is None else tuple(command),
     )
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmeval.batch_run import handed_in, require_collected, wait_for_batches
 from llmeval.core import (
     BudgetReached,
     InformedModel,
@@ -20,6 +21,7 @@ from llmeval.core import (
     Model,
     ServedModel,
     StorageError,
+    Submitted,
     UsageError,
     fingerprint,
 )
@@ -64,14 +66,22 @@ def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
         UsageError, StorageError: it cannot be done as asked.
         InvalidResult: the model failed throughout.
         Interrupted: it was stopped; what was answered is journaled.
+        Submitted: its questions are with a batch service; the same call collects the answers.
     """
     clock = _Clock()
     with (
-        prepared(spec) as (model, selection, sandboxes),
+        prepared(spec) as (asked, selection, sandboxes),
+        handed_in(spec, asked) as model,
         Journal(journal_path(spec)) as journal,
     ):
-        attempt = _Attempt(spec, model, selection, journal, clock, sandboxes)
-        return attempt.carry_out(progress)
+        while True:
+            attempt = _Attempt(spec, model, selection, journal, clock, sandboxes)
+            try:
+                return attempt.carry_out(progress)
+            except Submitted:
+                if not wait_for_batches(model):
+                    raise
+                clock = _Clock()
 
 
 def journal_path(spec: RunSpec) -> Path:
@@ -262,6 +272,7 @@ class _Attempt:
                 traffic=self._traffic,
             )
             self._clock.mark("scoring")
+            require_collected(self._model)
             self._finish()
         except KeyboardInterrupt:
             self._keep_partial("interrupted")

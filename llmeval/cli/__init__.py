@@ -20,8 +20,8 @@ from typing import NoReturn
 
 from llmeval import __version__
 from llmeval.cli.parser import Parser
-from llmeval.cli.streams import drop_stdout, open_streams, reader_left, say_error
-from llmeval.core.errors import Interrupted, LlmevalError, UsageError
+from llmeval.cli.streams import drop_stdout, one_line, open_streams, reader_left, say, say_error
+from llmeval.core.errors import Interrupted, LlmevalError, Submitted, UsageError
 
 VERBS = {
     "run": "evaluate a model on tasks and write a run record",
@@ -108,6 +108,9 @@ def _guard(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> in
     except Interrupted as error:
         say_error(str(error))
         _leave_now(error.exit_code)
+    except Submitted as news:
+        say(one_line(f"llmeval: {news}"))
+        return news.exit_code
     except LlmevalError as error:
         say_error(str(error))
         return error.exit_code

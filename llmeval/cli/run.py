@@ -134,6 +134,7 @@ def _make_spec(arguments: Any, command: Sequence[str]) -> RunSpec:
         model_settings=settings,
         options=options,
         batch=arguments.batch or bool(file.batch),
+        batch_wait=arguments.wait or bool(file.batch_wait),
         command=command,
         **run_options,
     )

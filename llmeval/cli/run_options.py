@@ -120,6 +120,7 @@ def _add_server_options(parser: Parser) -> None:
     add("--max-minutes", type=float, metavar="MINUTES", help="stop after this time")
     add("--dry-run", action="store_true", help="count questions, tokens and cost; ask nothing")
     add("--batch", action="store_true", help="hand the questions to the batch service, half price")
+    add("--wait", action="store_true", help="with --batch: stay until it is done")
 
 
 def _add_task_options(parser: Parser) -> None:

@@ -135,6 +135,15 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class PricedModel(Protocol):
+    """A batch model whose answers cost something."""
+
+    def price(self, response: Response) -> float | None:
+        """Return what an answer cost in USD; None where no price is known."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What one call of a served model gave.

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmeval.core import Ask, Failure, InvalidResult, Model, Request, Response
+from llmeval.core.protocols import PricedModel
 from llmeval.engine.answering import Answerer
 from llmeval.engine.budget import Budget
 from llmeval.engine.journal import Entry, Journal, JournaledRun, Key, Keyring
@@ -81,6 +82,7 @@ class Gather:
         self._keyring = Keyring(model.fingerprint)
         self._seen: set[Key] = set()
         self._answerer = Answerer(model)
+        self._price = model.price if isinstance(model, PricedModel) else _cost_nothing_known
         self._breaking = False
         self.usage = usage or Usage()
         self._budget = budget or Budget()
@@ -311,7 +313,11 @@ class Gather:
         for key, response in responses.items():
             if isinstance(response, Failure):
                 self._seen.discard(key)  # who asks it again asks the model again
-            self.usage.count(response)
+            self.usage.count(response, self._price(response))
+
+
+def _cost_nothing_known(response: Response) -> None:
+    """The price of an answer of a model that has none."""
 
 
 def _questions(asks: Sequence[_Waiting]) -> dict[Key, Request]:

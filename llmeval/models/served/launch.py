@@ -63,6 +63,10 @@ class ServerSpec(BaseModel):
             *("--host", "127.0.0.1", "--port", str(port), *self.args),
         ]
 
+    def describe(self) -> dict[str, Any]:
+        """Return what is started, for the record; of the environment only names."""
+        return {**self.model_dump(exclude_defaults=True), "env": sorted(self.env)}
+
     def identity(self) -> str:
         """Return what stands for the server's address, which is another one each time."""
         content: Any = self.vllm
@@ -113,13 +117,9 @@ class Server:
             time.sleep(_LOOK)
 
     def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/models", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except urllib.error.HTTPError as error:
-            return error.code in (401, 403)  # it is there, and wants a key
-        except OSError:
-            return False
+        """Whether it is there, and does not say that it is not ready: with an error of its own."""
+        root = self.url.removesuffix("/v1")
+        return any(_is_well(place) for place in (f"{self.url}/models", f"{root}/health"))
 
     def _fault(self, what: str) -> UsageError:
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -135,6 +135,16 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _is_well(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)  # it is there, and wants a key
+    except OSError:
+        return False
 
 
 def launch(spec: ServerSpec, model: str, workspace: Path) -> Server:

@@ -69,7 +69,7 @@ def load_served_model(model: str, name: str, settings: ServedSettings) -> OpenAI
     server = launch(settings.server, model, find_workspace())
     try:
         identity = settings.identity or settings.server.identity()
-        own = {"base_url": server.url, "identity": identity, "server": None}
+        own = {"base_url": server.url, "identity": identity}
         return _connect(model, name, settings.model_copy(update=own), server)
     except BaseException:
         server.stop()
@@ -196,6 +196,7 @@ class OpenAIModel:
             "base_url": None if self._server else self._transport.base_url,
             "api": {"text": self._text_api, "chat": self._chat_api},
             "settings": self._describe_settings(),
+            "server": self._settings.server and self._settings.server.describe(),
             "reasoning": self._dialect.reasoning,
             "max_length": self._settings.max_length or self._listed.max_length,
             "loglikelihood": self._describe_scoring(),
@@ -208,6 +209,7 @@ class OpenAIModel:
         given = self._settings.model_dump(exclude_defaults=True)
         if "headers" in given:
             given["headers"] = sorted(given["headers"])
+        given.pop("server", None)  # told apart
         if self._server is not None:
             given.pop("base_url")  # another port each time
         for name in _TRAFFIC:  # how fast it is asked is no part of what is asked
@@ -217,8 +219,10 @@ class OpenAIModel:
     def _describe_scoring(self) -> dict[str, Any] | None:
         if self._echo is None:
             return None
+        if self._echo.refused:
+            return {"refused": self._echo.refused}
         return {
-            "refused": self._echo.refused,
+            "refused": None,
             "tokenization": self._tokenization.name if self._tokenization else None,
             "one_token_choices": "one call" if self._next_scorer else "echo",
         }
@@ -278,6 +282,12 @@ class OpenAIModel:
         if self._text_api == "auto":
             self._text_api = "chat"
         if not has and self._text_api != "completions":
+            if others := self._listed.others:
+                raise UsageError(
+                    f"the server has no model {self._dialect.model!r}",
+                    where=self._transport.base_url,
+                    mend=f"it has {', '.join(others)}",
+                )
             raise UsageError(
                 "the server has neither chat nor completions",
                 where=self._transport.base_url,

@@ -77,7 +77,7 @@ async def try_echo(transport: Transport, dialect: Dialect) -> EchoVerdict:
 
 
 async def _ask(transport: Transport, body: dict[str, object]) -> Echo:
-    return decode_echo((await transport.post(PATH, body)).body)
+    return decode_echo((await transport.insist(PATH, body)).body)
 
 
 def _find_fault(whole: str, said: Echo, echo: Echo, new_tokens: int) -> str | None:
@@ -115,7 +115,7 @@ async def takes_wanted_tokens(transport: Transport, dialect: Dialect, tokens: li
     """
     try:
         body = encode_wanted(dialect, tokens[:-1], tokens[-1:])
-        found = decode_wanted((await transport.post(PATH, body)).body)
+        found = decode_wanted((await transport.insist(PATH, body)).body)
         echo = await _ask(transport, encode_echo(dialect, tokens, new_tokens=1))
     except (UsageError, TryAgain, QuestionRefused, ValueError):
         return False
@@ -128,7 +128,7 @@ async def offers_top_logprobs(transport: Transport, dialect: Dialect) -> bool:
     sampling = Sampling(max_tokens=1)
     request = GenerateRequest("Answer with the letter A.", sampling, top_logprobs=5)
     try:
-        received = await transport.post(chat.PATH, chat.encode(dialect, [request]))
+        received = await transport.insist(chat.PATH, chat.encode(dialect, [request]))
         (answer,) = chat.decode([request], received.body)
     except (UsageError, TryAgain, QuestionRefused):
         return False

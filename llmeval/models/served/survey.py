@@ -21,18 +21,21 @@ class Listed:
         max_length: context in tokens, where it says so.
         root: its name for the checkpoint: a folder or a hub id.
         owner: ``vllm`` and others say what they are.
+        others: the names that the server has instead, where it does not list this one. Some serve
+            what they do not list.
     """
 
     max_length: int | None = None
     root: str | None = None
     owner: str | None = None
+    others: tuple[str, ...] = ()
 
 
 async def look_up_model(transport: Transport, model: str) -> Listed:
     """Return what the server's list says of a model; nothing where it has no list.
 
     Raises:
-        UsageError: no server answers there, or it has other models.
+        UsageError: no server answers there, or it refuses the key.
     """
     try:
         body = (await transport.get("/models")).body
@@ -54,12 +57,8 @@ async def look_up_model(transport: Transport, model: str) -> Listed:
     rows = [row for row in entries if isinstance(row, dict)] if isinstance(entries, list) else []
     names = [str(row.get("id")) for row in rows]
     if rows and model not in names:
-        near = difflib.get_close_matches(model, names, n=3, cutoff=0.3) or names[:5]
-        raise UsageError(
-            f"the server has no model {model!r}",
-            where=transport.base_url,
-            mend=f"it has {', '.join(near)}",
-        )
+        near = difflib.get_close_matches(model, names, n=3, cutoff=0.3)
+        return Listed(others=tuple(near or names[:5]))
     row = next((row for row in rows if row.get("id") == model), {})
     length = row.get("max_model_len")
     return Listed(
@@ -88,7 +87,7 @@ async def has_chat(transport: Transport, dialect: Dialect) -> bool:
 async def _answers(transport: Transport, path: str, body: dict[str, Any]) -> bool:
     """Whether an endpoint is there. An overloaded one is."""
     try:
-        await transport.post(path, body)
+        await transport.insist(path, body)
     except QuestionRefused:
         return True
     except TryAgain as fault:

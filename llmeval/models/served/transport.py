@@ -37,6 +37,7 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _LONGEST_MESSAGE = 500
+_INSIST = 4
 
 
 class QuestionRefused(Exception):
@@ -95,6 +96,17 @@ class Transport:
         """
         data = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
         return await self._request("POST", self.base_url + path, data)
+
+    async def insist(self, path: str, body: Mapping[str, Any]) -> Received:
+        """Post as :meth:`post`, and a few times again: before a run, no engine does that."""
+        for attempt in range(_INSIST):
+            try:
+                return await self.post(path, body)
+            except TryAgain as fault:
+                if attempt + 1 == _INSIST:
+                    raise
+                await asyncio.sleep(min(fault.after or 0.0, 30.0) or 0.3 * 2**attempt)
+        raise AssertionError("unreachable")
 
     async def post_beside(self, path: str, body: Mapping[str, Any]) -> Received:
         """Post beside ``/v1`` instead of under it, as vLLM's own endpoints are."""

@@ -34,4 +34,9 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    try:
+        import uvloop  # twice the answers a second
+    except ImportError:
+        asyncio.run(_serve())
+    else:
+        uvloop.run(_serve())

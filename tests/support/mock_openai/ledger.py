@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +33,7 @@ class Ledger:
         """Forget the counts, attempts included: faults begin anew."""
         self.requests = self.batch_requests = self.connections = 0
         self.max_in_flight = self.in_flight
+        self.first_request = self.last_answer = 0.0
         self.by_fault: Counter[str] = Counter()
         self.by_status: Counter[int] = Counter()
         self.by_path: Counter[str] = Counter()
@@ -42,6 +44,7 @@ class Ledger:
 
     def enter(self) -> None:
         """Count a request that has begun."""
+        self.first_request = self.first_request or time.monotonic()
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
 
@@ -57,6 +60,7 @@ class Ledger:
 
     def answer(self, question: str) -> None:
         """Count a whole answer that was sent."""
+        self.last_answer = time.monotonic()
         self._answers[question] += 1
         if self._file >= 0:
             os.write(self._file, question.encode() + b"\n")
@@ -76,6 +80,10 @@ class Ledger:
             "connections": self.connections,
             "in_flight": self.in_flight,
             "max_in_flight": self.max_in_flight,
+            # seconds of the machine's monotonic clock, of requests to a model; 0 without any
+            "first_request": self.first_request,
+            "last_answer": self.last_answer,
+            "cpu_seconds": time.process_time(),
             "headers_seen": sorted(self.last["headers"]),
             "last_path": self.last["path"],
             "last_body": self.last["body"],

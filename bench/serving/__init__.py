@@ -1,0 +1,1 @@
+"""Harnesses side by side on one mock server: ``python -m bench.serving --help``."""
