@@ -83,7 +83,8 @@ def forecast(spec: RunSpec) -> Forecast:
         UsageError: as for the run itself.
     """
     with prepared(spec) as (model, selection, _), Journal(journal_path(spec)) as journal:
-        found = Forecast(model.name, model.describe().get("price"))
+        price = model.report().get("price") if isinstance(model, ServedModel) else None
+        found = Forecast(model.name, price)
         if isinstance(model, InformedModel):
             found.tasks = [TaskForecast(t.name, len(t)) for t in selection.tasks]
             return found

@@ -11,14 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmeval.batch_run import handed_in, require_collected, wait_for_batches
+from llmeval.batch_run import AnyModel, handed_in, require_collected, wait_for_batches
 from llmeval.core import (
     BudgetReached,
     InformedModel,
     Interrupted,
     InvalidResult,
     LlmevalError,
-    Model,
     ServedModel,
     StorageError,
     Submitted,
@@ -55,8 +54,6 @@ from llmeval.tasks.registry import Selection, load_tasks
 
 if TYPE_CHECKING:
     from llmeval.sandbox import Sandbox
-
-AnyModel = Model | ServedModel | InformedModel
 
 
 def execute(spec: RunSpec, progress: Progress | None = None) -> Run:

@@ -10,7 +10,8 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,24 +31,32 @@ def read_prompts(path: Path, limit: int | None) -> Iterator[dict[str, Any]]:
             yield {**row, "prompt": "\n".join([*lines, "Answer with one letter."])}
 
 
-async def ask(session: aiohttp.ClientSession, url: str, row: dict[str, Any]) -> dict[str, Any]:
+Post = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+Step = Callable[[], Awaitable[dict[str, Any] | None]]
+
+
+def plan_letter(post: Post, row: dict[str, Any]) -> list[Step]:
     """Have a letter written."""
-    body = {
-        "model": "mock-model",
-        "messages": [{"role": "user", "content": row["prompt"]}],
-        "max_tokens": 8,
-        "temperature": 0,
-    }
-    async with session.post(f"{url}/chat/completions", json=body) as response:
-        reply = await response.json()
-    text = reply["choices"][0]["message"]["content"]
-    return {**row, "said": text, "right": text.strip() == row["answer"]}
+
+    async def ask() -> dict[str, Any]:
+        body = {
+            "model": "mock-model",
+            "messages": [{"role": "user", "content": row["prompt"]}],
+            "max_tokens": 8,
+            "temperature": 0,
+        }
+        reply = await post("/chat/completions", body)
+        text = reply["choices"][0]["message"]["content"]
+        return {**row, "said": text, "right": text.strip() == row["answer"]}
+
+    return [ask]
 
 
-async def score(session: aiohttp.ClientSession, url: str, row: dict[str, Any]) -> dict[str, Any]:
-    """Have the four letters echoed behind the prompt, one after the other, and take the best."""
-    found = []
-    for letter in LETTERS:
+def plan_scores(post: Post, row: dict[str, Any]) -> list[Step]:
+    """Have the four letters echoed behind the prompt, a request each, and take the best."""
+    found: dict[str, float] = {}
+
+    async def score(letter: str) -> dict[str, Any] | None:
         body = {
             "model": "mock-model",
             "prompt": f"{row['prompt']} {letter}",
@@ -56,31 +65,42 @@ async def score(session: aiohttp.ClientSession, url: str, row: dict[str, Any]) -
             "echo": True,
             "temperature": 0,
         }
-        async with session.post(f"{url}/completions", json=body) as response:
-            reply = await response.json()
-        found.append(reply["choices"][0]["logprobs"]["token_logprobs"][-1])
-    said = LETTERS[found.index(max(found))]
-    return {**row, "said": said, "logprobs": found, "right": said == row["answer"]}
+        reply = await post("/completions", body)
+        found[letter] = reply["choices"][0]["logprobs"]["token_logprobs"][-1]
+        if len(found) < len(LETTERS):
+            return None
+        said = max(found, key=lambda letter: found[letter])
+        return {**row, "said": said, "logprobs": found, "right": said == row["answer"]}
+
+    return [partial(score, letter) for letter in LETTERS]
 
 
 async def work(given: argparse.Namespace, log: TextIO) -> dict[str, float]:
     """Answer all questions; return how many, how many rightly, and the seconds of it."""
-    rows = read_prompts(given.questions, given.limit)
-    evaluate = score if given.kind == "choice" else ask
     done = right = 0
-
-    async def run(session: aiohttp.ClientSession) -> None:
-        nonlocal done, right
-        for row in rows:
-            answered = await evaluate(session, given.url, row)
-            log.write(json.dumps(answered) + "\n")
-            done += 1
-            right += answered["right"]
-
     connector = aiohttp.TCPConnector(limit=given.connections)
     async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
+            async with session.post(given.url + path, json=body) as response:
+                reply: dict[str, Any] = await response.json()
+            return reply
+
+        plan = plan_scores if given.kind == "choice" else plan_letter
+        rows = read_prompts(given.questions, given.limit)
+        steps = (step for row in rows for step in plan(post, row))
+
+        async def run() -> None:
+            nonlocal done, right
+            for step in steps:
+                answered = await step()
+                if answered is not None:
+                    log.write(json.dumps(answered) + "\n")
+                    done += 1
+                    right += answered["right"]
+
         began = time.perf_counter()
-        await asyncio.gather(*(run(session) for _ in range(given.connections)))
+        await asyncio.gather(*(run() for _ in range(given.connections)))
         seconds = time.perf_counter() - began
     return {"n": done, "accuracy": right / done, "seconds": seconds}
 

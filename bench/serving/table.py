@@ -34,7 +34,7 @@ def _describe_machine(machine: Row) -> str:
     return (
         f"{machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB;"
         f" {versions}; the mock on {machine['loop']}, {1000 * machine['latency']:.0f} ms an answer;"
-        f" {machine['repeat']} rounds; load {machine['load']:.1f} at the start,"
+        f" rounds: {machine['repeat']}; load {machine['load']:.1f} at the start,"
         f" {machine['load_end']:.1f} at the end."
     )
 

@@ -226,7 +226,7 @@ def read_settings(spec: str, values: Mapping[str, Any]) -> AnySettings:
         homes = [kind for kind in _KINDS if name in setting_names(settings_class(kind))]
         if homes:
             raise UsageError(
-                f"{name} is a setting of {' and '.join(homes)} models, not of {spec}", where=name
+                f"it is a setting of {' and '.join(homes)} models, not of {spec}", where=name
             )
     return wanted.from_mapping(values)
 

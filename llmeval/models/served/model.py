@@ -201,7 +201,6 @@ class OpenAIModel:
             "max_length": self._settings.max_length or self._listed.max_length,
             "loglikelihood": self._describe_scoring(),
             "top_logprobs": self._offers_top_logprobs,
-            "price": self._price.describe(),
         }
 
     def _describe_settings(self) -> dict[str, Any]:
@@ -263,6 +262,9 @@ class OpenAIModel:
         try:
             if self._provider_name == "custom" and not self._explored:
                 self._listed = await look_up_model(self._transport, self._dialect.model)
+                if self._listed.others:
+                    others = ", ".join(self._listed.others)
+                    log.warning("%s: the server lists another model: %s", self._name, others)
                 vllm = self._listed.owner == "vllm"
                 self._dialect = replace(self._dialect, continues=vllm, takes_top_k=vllm)
             if self._text_api == "auto":
@@ -422,7 +424,8 @@ class OpenAIModel:
     # -- after a run -----------------------------------------------------------------------------
 
     def report(self) -> dict[str, Any]:
-        return {"answered_by": dict(self._answered_by.most_common(10))}
+        answered_by = dict(self._answered_by.most_common(10))
+        return {"answered_by": answered_by, "price": self._price.describe()}
 
     async def hang_up(self) -> None:
         await self._transport.hang_up()

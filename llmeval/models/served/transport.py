@@ -135,8 +135,7 @@ class Transport:
         except aiohttp.ClientConnectorCertificateError as error:
             raise UsageError(f"no trusted connection: {error}", where=url) from error
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-            what = f"no connection: {self.redact(_first_line(error))}"
-            raise TryAgain(what, unreachable=True) from error
+            raise TryAgain(f"no connection: {_os_reason(error)}", unreachable=True) from error
         except aiohttp.ClientPayloadError as error:
             raise TryAgain("the answer broke off") from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -217,8 +216,13 @@ _MENDS = {
 }
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _os_reason(error: Exception) -> str:
+    """Return what the system said, without the address, which the reader knows."""
+    cause = getattr(error, "os_error", None)
+    number = getattr(cause, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return (str(cause or error).splitlines() or [type(error).__name__])[0]
 
 
 def _read_error(content: bytes) -> tuple[str, str]:
