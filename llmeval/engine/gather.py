@@ -86,6 +86,9 @@ class Gather:
         self._breaking = False
         self.usage = usage or Usage()
         self._budget = budget or Budget()
+        if self._budget.limits.any:  # what earlier attempts took counts before anything is asked
+            for response in journal.answers_of(run):
+                self._budget.spend(1, self._price(response))
 
     def close(self) -> None:
         self._answerer.close()
@@ -245,7 +248,6 @@ class Gather:
     ) -> dict[Key, Response]:
         """Return a batch's answers: those of the journal, and the model's to what is left."""
         responses = {key: known[key].response for key in keys if key in known}
-        self._budget.spend(len(responses), None)
         missing = [key for key in keys if key not in known]
         if not missing:
             return responses
@@ -259,7 +261,6 @@ class Gather:
                 return responses | await self._ask_model(missing, questions)
             finally:
                 self._budget.release(len(missing), None)
-                self._budget.spend(len(missing), None)
 
     async def _ask_model(
         self, keys: Sequence[Key], questions: Mapping[Key, Request]
@@ -271,6 +272,8 @@ class Gather:
             self.usage.model_seconds = self._answerer.seconds
         responses = dict(zip(keys, answers.responses, strict=True))
         kept = {k: r for k, r in responses.items() if not isinstance(r, Failure)}
+        for response in kept.values():
+            self._budget.spend(1, self._price(response))
         responses |= self._journal.commit(
             self._run, kept, answers.computed_tokens, answers.distinct_tokens
         )

@@ -179,6 +179,13 @@ class Journal:
                     found[key] = Entry(self._decode(response), run)
         return found
 
+    def answers_of(self, run: JournaledRun) -> Iterator[Response]:
+        """Yield the answers that a run added."""
+        with self._guarded():
+            rows = self._db.execute("SELECT response FROM answers WHERE run = ?", (run.id,))
+            for (response,) in rows:
+                yield self._decode(response)
+
     def commit(
         self,
         run: JournaledRun,

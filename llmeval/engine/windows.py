@@ -91,10 +91,11 @@ class Renderer:
     def open(self) -> None:
         self._cutter.open()
 
-    async def take(self) -> list[Item]:
+    async def take(self, most: int = _CHUNK) -> list[Item]:
         """Return the window's next samples, none at its end; see :meth:`WindowCutter.take`."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._worker, self._cutter.take, self._CHUNK)
+        count = min(most, self._CHUNK)
+        return await loop.run_in_executor(self._worker, self._cutter.take, count)
 
     def close(self) -> None:
         self._worker.shutdown(cancel_futures=True)

@@ -65,7 +65,6 @@ class Asking:
         self._run = run
         self._usage = usage
         self._dispatcher = dispatcher
-        self._budget = budget
         self._keyring = Keyring(model.fingerprint)
         self._seen: set[Key] = set()
         self._fresh: list[_Asked] = []
@@ -73,6 +72,9 @@ class Asking:
         self._in_flight: dict[Key, list[_Asked]] = {}
         self._loop = asyncio.get_running_loop()
         self._commit_timer: asyncio.TimerHandle | None = None
+        if budget.limits.any:  # what earlier attempts took counts before anything is asked
+            for response in journal.answers_of(run):
+                budget.spend(1, model.price(response))
 
     def let_in(self, number: int, exchanges: list[tuple[Request, Response]]) -> Ask:
         """Return the ``ask`` of a sample; its questions and answers are noted in ``exchanges``."""
@@ -136,9 +138,7 @@ class Asking:
         usage, seen = self._usage, key in self._seen
         usage.requests += 1
         if entry is not None and not seen and entry.run == self._run.id:
-            usd = self._model.price(entry.response)
-            self._budget.spend(1, usd)
-            usage.count(entry.response, usd)
+            usage.count(entry.response, self._model.price(entry.response))
         elif seen or entry is not None:
             usage.cached += 1
         self._seen.add(key)

@@ -36,6 +36,7 @@ FIRST_DELAY = 0.5
 
 LONGEST_DELAY = 60.0
 _OUTAGE = 20  # failures in a row in which nobody answered at all
+_OUTAGE_DELAY = 10.0  # seconds between two calls then, at most
 
 Order = tuple[int, str]
 """Where a call stands among those that wait: its samples' group, and its prompt."""
@@ -97,6 +98,8 @@ class Dispatcher:
         self._wake: asyncio.TimerHandle | None = None
         self._stopping: LlmevalError | None = None
         self._unreachable_in_a_row = 0
+        self._outage_delay = FIRST_DELAY / 2
+        self._last_trial = 0.0
         self._last_answer = self._busy_since = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._random = random.Random()
@@ -133,9 +136,13 @@ class Dispatcher:
         if not self.ended.done():
             self.ended.set_exception(error)
 
+    def halt(self) -> None:
+        """Let nothing more out."""
+        self._stopping = self._stopping or InvalidResult("halted")
+
     async def close(self) -> None:
         """Give up whatever is in flight or waits."""
-        self._stopping = self._stopping or InvalidResult("closed")
+        self.halt()
         for timer in self._timers | ({self._wake} if self._wake else set()):
             timer.cancel()
         for job in self._flying:
@@ -219,6 +226,7 @@ class Dispatcher:
 
     def _succeeded(self, call: _Call, reply: Reply, seconds: float) -> None:
         self._unreachable_in_a_row = 0
+        self._outage_delay = FIRST_DELAY / 2
         self._last_answer = time.monotonic()
         self._concurrency.note_answer(seconds, len(self._flying))
         if reply.wait > 0:
@@ -242,7 +250,7 @@ class Dispatcher:
             self._concurrency.note_overload(began)
             if fault.after:
                 self._pace.pause(fault.after)
-        in_outage = self._note_unreachable(fault)
+        in_outage = self._note_unreachable(fault, began)
         call.attempts += not in_outage
         if (self._late() and in_outage) or (fault.after or 0) > self._traffic.patience:
             self._stopping = self._give_up(fault)
@@ -252,7 +260,7 @@ class Dispatcher:
         else:
             self._later(self._delay(call, fault), self._enqueue, call)
 
-    def _note_unreachable(self, fault: TryAgain) -> bool:
+    def _note_unreachable(self, fault: TryAgain, began: float) -> bool:
         """Tell whether nobody has answered anything for a while: the server is down."""
         if not fault.unreachable:
             self._unreachable_in_a_row = 0
@@ -261,6 +269,11 @@ class Dispatcher:
         if self._unreachable_in_a_row < _OUTAGE:
             return False
         self._concurrency.note_outage()
+        if began >= self._last_trial:  # others were sent together with the last trial
+            # One call after each pause, of whichever question; not one for each that waits.
+            self._outage_delay = min(_OUTAGE_DELAY, 2 * self._outage_delay)
+            self._pace.pause(self._outage_delay)
+            self._last_trial = time.monotonic()
         return True
 
     def _late(self) -> bool:
@@ -274,7 +287,7 @@ class Dispatcher:
 
     def _delay(self, call: _Call, fault: TryAgain) -> float:
         """Return the seconds until the next attempt, spread out so that not all come at once."""
-        if fault.after is not None:
+        if fault.after:
             return fault.after * self._random.uniform(1.0, 1.1)
         longest: float = min(LONGEST_DELAY, FIRST_DELAY * 2 ** max(0, call.attempts - 1))
         return longest * self._random.uniform(0.5, 1.0)

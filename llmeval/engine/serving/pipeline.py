@@ -89,7 +89,8 @@ class _Pipeline:
         asking = Asking(model, journal, run, usage, dispatcher, budget)
         try:
             await self._flow(asking, dispatcher)
-        except LlmevalError:
+        except (LlmevalError, asyncio.CancelledError):
+            dispatcher.halt()
             asking.close()
             await asyncio.sleep(0.01)  # samples that have all their answers now end
             self._hand_on_all()
@@ -113,7 +114,8 @@ class _Pipeline:
         while True:
             while len(self._open) >= self._window:
                 await self._wait(dispatcher)
-            items = await self._until(self._renderer.take(), dispatcher)
+            room = self._window - len(self._open)
+            items = await self._until(self._renderer.take(room), dispatcher)
             if not items:
                 break
             for task, sample in items:

@@ -85,6 +85,7 @@ class Shelf:
             place = self._file.seek(0, 2)
             kept = (result.task.name, result.sample, list(result.exchanges), list(result.scores))
             pickle.dump(kept, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+            self._file.flush()  # a full disk is said here, not when it is read back
         except OSError as error:
             raise StorageError(
                 f"results that wait for an earlier one cannot be kept: {error.strerror}",

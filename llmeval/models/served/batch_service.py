@@ -90,17 +90,23 @@ class BatchService:
         if self._opened is None:
             import openai
 
-            # Without a key of ours the client must not send one that it finds elsewhere.
-            anonymous: Any = {"Authorization": openai.Omit()}
             self._opened = openai.OpenAI(
                 base_url=self.base_url,
                 api_key="none",
-                default_headers={**anonymous, **self._headers},
+                default_headers=self._headers,
                 default_query=self._query,
                 max_retries=_ATTEMPTS - 1,
                 timeout=self._timeout,
             )
         return self._opened
+
+    @property
+    def _extra(self) -> dict[str, Any]:
+        """Headers of a call: where no key is a bearer token, the client must not send one."""
+        import openai
+
+        names = {name.lower() for name in self._headers}
+        return {} if "authorization" in names else {"Authorization": openai.Omit()}
 
     def close(self) -> None:
         client, self._opened = self._opened, None
@@ -111,7 +117,9 @@ class BatchService:
         """Upload a batch's lines and return the file's id."""
         with self._explained("/files"):
             name = f"llmeval-{digest}.jsonl"
-            return self._client.files.create(file=(name, content), purpose="batch").id
+            return self._client.files.create(
+                file=(name, content), purpose="batch", extra_headers=self._extra
+            ).id
 
     def create(self, file: str, endpoint: str, digest: str) -> BatchState:
         """Begin a batch over an uploaded file, exactly once.
@@ -143,6 +151,7 @@ class BatchService:
                 endpoint=endpoint,
                 completion_window="24h",
                 metadata={_OURS: digest},
+                extra_headers=self._extra,
             )
             return self._read_state(batch)
 
@@ -153,7 +162,8 @@ class BatchService:
             since: seconds since the epoch.
         """
         with self._explained("/batches"):
-            for batch in self._client.batches.list(limit=100):  # the newest first
+            newest_first = self._client.batches.list(limit=100, extra_headers=self._extra)
+            for batch in newest_first:
                 if batch.created_at < since - _CLOCKS_APART:
                     return None
                 if (batch.metadata or {}).get(_OURS) == digest:
@@ -163,12 +173,13 @@ class BatchService:
     def look(self, ident: str) -> BatchState:
         """Return what a batch has come to."""
         with self._explained(f"/batches/{ident}"):
-            return self._read_state(self._client.batches.retrieve(ident))
+            batch = self._client.batches.retrieve(ident, extra_headers=self._extra)
+            return self._read_state(batch)
 
     def read(self, file: str) -> bytes:
         """Return the content of a file."""
         with self._explained(f"/files/{file}/content"):
-            return bytes(self._client.files.content(file).content)
+            return bytes(self._client.files.content(file, extra_headers=self._extra).content)
 
     def _read_state(self, batch: Any) -> BatchState:
         files = (batch.output_file_id, batch.error_file_id)
