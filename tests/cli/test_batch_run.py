@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from llmeval.models.served import batches
+from llmeval.models.served.batch_service import BatchService
 from llmeval.runs import Run, load_run
 from tests.cli.conftest import Command, Ended
 from tests.support.mock_openai.launch import MockServer, serve
@@ -91,6 +92,15 @@ def until_done(llmeval: Command, *arguments: str) -> Ended:
     raise AssertionError("the batches do not end")
 
 
+def end_batches(server: MockServer) -> None:
+    """Let what is submitted so far end now; what comes later takes its time."""
+    service = BatchService(server.url, {"Authorization": f"Bearer {KEY}"}, {}, str, 5.0)
+    server.set(batch_seconds=0.001)
+    for batch in service._client.batches.list():
+        assert service.look(batch.id).ended
+    server.set(batch_seconds=60)
+
+
 def metrics(run: Run) -> dict[str, Any]:
     return {name: task["metrics"] for name, task in run.summary["tasks"].items()}
 
@@ -165,12 +175,12 @@ def test_what_another_run_submitted_is_not_submitted_again(
 
 
 def test_steps_take_a_round_each(llmeval: Command, workspace: Path, server: MockServer) -> None:
-    server.set(batch_seconds=0.4)
+    server.set(batch_seconds=60)
     assert is_submitted(llmeval("run", *command(server, "steps"), "--batch"), 20)
-    time.sleep(0.5)
+    end_batches(server)
     # Five first answers are the same wrong one, so their second question is one, too.
     assert is_submitted(llmeval("run", "--resume"), 16)
-    time.sleep(0.5)
+    server.set(batch_seconds=0.05)
     assert llmeval("run", "--resume").code == 0
     run = the_run(workspace)
     assert run.status == "complete"
@@ -182,6 +192,7 @@ def test_steps_take_a_round_each(llmeval: Command, workspace: Path, server: Mock
 def test_waiting_takes_all_rounds_in_one_command(
     llmeval: Command, workspace: Path, server: MockServer
 ) -> None:
+    server.set(batch_seconds=1)  # longer than from the submission to the first look
     ended = llmeval("run", *command(server, "steps,words"), "--batch", "--wait")
     assert ended.code == 0
     assert "complete" in ended.out
@@ -215,8 +226,9 @@ def test_failed_lines_alone_are_submitted_again(
     assert run.status == "invalid"
     lost = 20 - run.summary["tasks"]["words"]["metrics"]["exact_match"]["n"]
     assert 0 < lost < 20
-    server.set(batch_error_share=0.0)
+    server.set(batch_error_share=0.0, batch_seconds=60)
     assert is_submitted(llmeval("run", "--resume"), lost)
+    server.set(batch_seconds=0.05)
     assert until_done(llmeval, "--resume").code == 0
     run = the_run(workspace)
     assert run.status == "complete"
@@ -295,8 +307,9 @@ def killed(model, requests):
     return answers
 BatchedModel.answer = killed
 """
+    server.set(batch_seconds=60)
     assert is_submitted(llmeval("run", *command(server), "--batch"), 20)
-    time.sleep(0.2)
+    end_batches(server)
     process = run_apart(workspace, kill, "--resume")
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
@@ -324,12 +337,13 @@ def test_an_interrupt_ends_the_waiting_at_once(
 
 
 def test_the_key_is_nowhere(llmeval: Command, workspace: Path, server: MockServer) -> None:
+    server.set(batch_seconds=60)
     said = [llmeval("run", *command(server), "--batch")]
     server.set(api_key="sk-another")
     said.append(llmeval("run", "--resume"))
     assert said[-1].code == 2
     assert "401" in said[-1].error
-    server.set(api_key=KEY)
+    server.set(api_key=KEY, batch_seconds=0.05)
     said.append(until_done(llmeval, "--resume"))
     assert said[-1].code == 0
     assert all(KEY not in ended.out + ended.err for ended in said)

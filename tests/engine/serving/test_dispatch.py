@@ -268,7 +268,8 @@ def test_a_call_that_nobody_waits_for_any_more_is_not_sent() -> None:
     async def main() -> None:
         dispatcher = Dispatcher(model, Budget())
         first, second, third = (
-            dispatcher.submit([q], (0, q.prompt)) for q in questions(3)  # type: ignore[arg-type]
+            dispatcher.submit([q], (0, q.prompt))
+            for q in questions(3)  # type: ignore[arg-type]
         )
         second.cancel()
         await asyncio.gather(first, third)
@@ -295,9 +296,7 @@ def test_a_long_answer_to_nobody_is_no_error() -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 3), st.text("ab\n?", max_size=4)), min_size=2, max_size=30
-    )
+    st.lists(st.tuples(st.integers(0, 3), st.text("ab\n?", max_size=4)), min_size=2, max_size=30)
 )
 def test_waiting_calls_go_out_by_their_samples_group_then_by_their_prompts(
     orders: list[Order],

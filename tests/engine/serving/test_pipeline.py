@@ -474,9 +474,7 @@ def test_a_window_bounds_the_samples_that_are_open(tmp_path: Path) -> None:
     reason="pipeline.py:_flow takes 64 samples whenever fewer than `window` are open",
 )
 @pytest.mark.parametrize("window", [1, 10, 100])
-def test_a_window_of_any_size_bounds_the_samples_that_are_open(
-    tmp_path: Path, window: int
-) -> None:
+def test_a_window_of_any_size_bounds_the_samples_that_are_open(tmp_path: Path, window: int) -> None:
     assert most_open(tmp_path, 300, window) <= window
 
 

@@ -28,7 +28,9 @@ Path = tuple[Any, ...]
 def _paths(value: Any, *without: str, at: Path = ()) -> Iterator[Path]:
     if at:
         yield at
-    keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    keys = (
+        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
     for key in keys:
         if key not in without:
             yield from _paths(value[key], *without, at=(*at, key))

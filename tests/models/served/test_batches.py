@@ -174,7 +174,9 @@ def test_answers_are_those_of_the_calls(server: MockServer, tmp_path: Path, api:
     served = make_served(server, api=api)
     requests = [*QUESTIONS[:4], *draws("drawn", 3)]
     model = BatchedModel(served, tmp_path)
+    server.set(batch_seconds=60)
     first = ask(model, requests)
+    server.set(batch_seconds=0.05)
     assert failures(first) == [failures(first)[0]] * 7
     assert failures(first)[0].startswith("submitted as batch_")
 
@@ -469,7 +471,7 @@ def test_a_fault_of_ours_hands_nothing_in_by_halves(
 
 
 def test_waiting_ends_with_the_batches(server: MockServer, tmp_path: Path) -> None:
-    server.set(batch_seconds=0.4)
+    server.set(batch_seconds=1)  # longer than from the submission to the first look
     model = make(server, tmp_path, wait=True)
     assert not model.settle()  # nothing is pending
     ask(model, QUESTIONS)
@@ -479,6 +481,7 @@ def test_waiting_ends_with_the_batches(server: MockServer, tmp_path: Path) -> No
 
 
 def test_nobody_waits_unasked(server: MockServer, tmp_path: Path) -> None:
+    server.set(batch_seconds=60)
     model = make(server, tmp_path)
     ask(model, QUESTIONS)
     assert not model.settle()
@@ -496,6 +499,7 @@ def test_waiting_has_patience_with_a_service_that_is_away(
         return real(service, ident)
 
     real = BatchService.look
+    server.set(batch_seconds=1)
     model = make(server, tmp_path, wait=True)
     ask(model, QUESTIONS)
     monkeypatch.setattr(BatchService, "look", look)

@@ -122,7 +122,11 @@ def test_an_echo_is_asked_for_greedily_and_without_stops() -> None:
 
 def test_an_echo_is_read() -> None:
     echo = decode_echo(ECHO)
-    assert (echo.text, list(echo.tokens), list(echo.offsets)) == ("The cat", ["The", " cat"], [0, 3])
+    assert (echo.text, list(echo.tokens), list(echo.offsets)) == (
+        "The cat",
+        ["The", " cat"],
+        [0, 3],
+    )
     assert list(echo.logprobs) == [None, -1.5]
     assert list(echo.best) == [None, -0.5]
     assert echo.prompt_tokens == 2

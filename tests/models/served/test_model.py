@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import llmeval
 from llmeval.core import (
     Failure,
     GenerateRequest,
@@ -29,6 +30,7 @@ from llmeval.core import (
 from llmeval.models import load_model, read_settings
 from llmeval.models.served.model import OpenAIModel
 from llmeval.models.served.transport import Transport
+from tests.support.fakes import FakeTask
 from tests.support.mock_openai.launch import MockServer, serve
 from tests.support.mock_openai.options import Options
 
@@ -166,7 +168,7 @@ def test_the_right_key_opens(mock: MockServer, monkeypatch: pytest.MonkeyPatch) 
     reason="model.py:_make_headers takes the key as it is; aiohttp refuses the header with a "
     "ValueError, which ends as a fault of llmeval itself",
 )
-@pytest.mark.parametrize("end", ["\n", "\r\n", " "])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_key_from_a_file_with_its_line_end_opens_or_is_one_line(
     mock: MockServer, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
@@ -188,7 +190,6 @@ def test_what_it_says_of_itself_holds_no_secret(
         mock.url,
         key_env="MY_KEY",
         headers={"X-Token": "$TOKEN", "X-Title": "llmeval"},
-        query={"api-version": "1"},
     )
     one(model, ask("Hello"))
     said = json.dumps([model.describe(), model.report(), model.fingerprint])
@@ -302,9 +303,6 @@ def test_a_tokenizer_that_cannot_be_had_is_one_line(mock: MockServer) -> None:
     mock.set(no_tokenize=True)
     with pytest.raises(UsageError, match="404"):
         explored(mock.url, tokenizer="server")
-    pytest.importorskip("transformers")
-    with pytest.raises(UsageError, match="'./nothing' cannot be loaded"):
-        explored(mock.url, tokenizer="./nothing")
 
 
 class Once:
@@ -608,3 +606,20 @@ def test_a_server_without_log_probabilities_is_warned_of(
     with caplog.at_level(logging.WARNING, "llmeval"):
         explored(mock.url)
     assert "shifted by a token" in caplog.text
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="nothing checks --max-usd against a price that is not known: a budget of dollars then "
+    "bounds nothing, without a word",
+)
+def test_a_budget_of_dollars_needs_a_price(mock: MockServer, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="price"):
+        llmeval.run(
+            "openai:mock-model",
+            [FakeTask(n=20, kind="choice")],
+            model_settings={"base_url": mock.url},
+            workspace=tmp_path,
+            out=tmp_path / "results",
+            max_usd=0.000001,
+        )

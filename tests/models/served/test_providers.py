@@ -123,9 +123,7 @@ def test_a_workspaces_entries_win_and_leave_the_others(tmp_path: Path) -> None:
         ("providers: {openai: {models: {match: a}}}", "openai.models.0"),
     ],
 )
-def test_a_malformed_file_is_one_line_with_its_place(
-    tmp_path: Path, text: str, part: str
-) -> None:
+def test_a_malformed_file_is_one_line_with_its_place(tmp_path: Path, text: str, part: str) -> None:
     with pytest.raises(UsageError, match=part) as caught:
         read_providers(write(tmp_path, text))
     assert "\n" not in str(caught.value)

@@ -337,9 +337,7 @@ def test_one_new_token_tells_of_all_choices() -> None:
         "usage": {"prompt_tokens": 2, "completion_tokens": 1},
     }
     scorer, transport = next_scorer(body)
-    answers, wait = asyncio.run(
-        scorer.score([LoglikelihoodRequest("ab", c) for c in "BACB"])
-    )
+    answers, wait = asyncio.run(scorer.score([LoglikelihoodRequest("ab", c) for c in "BACB"]))
     assert wait == 1.5
     assert [a.logprob for a in answers] == [-1.5, -0.25, -9.0, -1.5]
     assert [a.is_greedy for a in answers] == [False, True, False, False]

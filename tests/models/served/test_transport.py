@@ -315,9 +315,7 @@ def test_an_error_that_is_none_is_none(server: Scripted) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"<html>", b"[1]", b'"text"', b"null", b'{"a"', b"\xff\xfe", b"NaN"]
 )
-def test_an_answer_that_is_no_json_object_is_asked_again(
-    server: Scripted, content: bytes
-) -> None:
+def test_an_answer_that_is_no_json_object_is_asked_again(server: Scripted, content: bytes) -> None:
     server.answers(200, content)
     assert not fault(server.url).unreachable
 
@@ -539,7 +537,13 @@ def test_of_two_secrets_the_longer_one_goes_first() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["sk-abcdef123456", "gsk_abcdef123456", "xai-abcdef123456", "Bearer abc.def-ghi", "pk-12345678"],
+    [
+        "sk-abcdef123456",
+        "gsk_abcdef123456",
+        "xai-abcdef123456",
+        "Bearer abc.def-ghi",
+        "pk-12345678",
+    ],
 )
 def test_what_looks_like_a_key_is_hidden_too(key: str) -> None:
     said = Transport("http://x/v1", {}, {}).redact(f"Incorrect key {key} here")
