@@ -70,7 +70,7 @@ def load_model(
 
 
 def _load_openai(target: str, spec: str, settings: Any) -> ServedModel:
-    from llmeval.models.served.model import load_served_model
+    from llmeval.models.served.connect import load_served_model
 
     return load_served_model(target, spec, settings)
 

@@ -58,7 +58,7 @@ def test_nothing_to_go_on_with_is_one_line(results: Path) -> None:
 @pytest.mark.parametrize("command", [None, "a text", 3])
 def test_a_run_that_was_not_begun_on_the_command_line_is_said(results: Path, command: Any) -> None:
     record(results, "api", "interrupted", "2026-01-01T10:00:00+00:00", command)
-    with pytest.raises(UsageError, match="--resume: api: .*does not hold a command"):
+    with pytest.raises(UsageError, match=r"--resume: api: .*does not hold a command"):
         find_command("")
 
 

@@ -84,7 +84,7 @@ def test_a_server_that_is_restarted_is_waited_for(tmp_path: Path) -> None:
         serve(latency=0.05) as server,
         start(workspace, server.url, "--max-connections", "16") as process,
     ):
-        time.sleep(1.2)
+        _wait_for_questions(process, server, 60)
         server.stop()
         time.sleep(1.0)
         server.start()

@@ -12,11 +12,10 @@ from llmeval.core import Message
 from llmeval.tasks.chat import decode_chat, encode_chat
 
 contents = st.text() | st.text(st.characters(codec=None, categories=["Cs", "Cc", "L"]))
+roles = st.sampled_from(["system", "user", "assistant"]) | st.text()
 turns = st.lists(
-    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]) | st.text(), "content": contents}),
-    min_size=1,
-    max_size=5,
-)  # fmt: skip
+    st.fixed_dictionaries({"role": roles, "content": contents}), min_size=1, max_size=5
+)
 
 
 @given(turns, st.booleans())

@@ -17,9 +17,9 @@ from llmeval.core.hashes import fingerprint
 from llmeval.core.requests import GenerateRequest, Request
 from llmeval.core.responses import Failure, Generation, Response
 from llmeval.models.served.batch_service import BatchService
-from llmeval.models.served.model import _WIRES, OpenAIModel
+from llmeval.models.served.model import OpenAIModel
 from llmeval.models.served.prices import PriceTag
-from llmeval.models.served.transport import QuestionRefused, Received
+from llmeval.models.served.transport import QuestionRefused
 
 _VERSION = "/v1"  # a line's url is the provider's own, whatever stands before it in its address
 
@@ -57,17 +57,17 @@ class LineWriter:
 
     def open_service(self) -> BatchService:
         """Return the batch service of the model's provider; asks it nothing yet."""
-        transport = self._served._transport
-        headers = {n: v for n, v in transport._headers.items() if n.lower() != "content-type"}
+        transport = self._served.found.transport
+        headers = {n: v for n, v in transport.headers.items() if n.lower() != "content-type"}
         timeout = self._served.traffic.deadline
-        return BatchService(
-            transport.base_url, headers, transport._query, transport.redact, timeout
-        )
+        return BatchService(transport.base_url, headers, transport.query, transport.redact, timeout)
 
     @property
     def price(self) -> PriceTag:
         """What a batch's answers cost."""
-        return replace(self._served._price, share=1.0 - self._served._provider.batch_discount)
+        return replace(
+            self._served.price_tag, share=1.0 - self._served.found.provider.batch_discount
+        )
 
     def write(self, requests: Sequence[Request]) -> Iterator[Line]:
         """Yield the lines of what is asked together.
@@ -83,13 +83,13 @@ class LineWriter:
     def _write_line(
         self, model: str, members: Sequence[int], group: Sequence[GenerateRequest]
     ) -> Line:
-        wire = _WIRES[self._served._api_of(group[0])]
+        wire = self._served.wire_of(group[0])
         name = fingerprint([model, *([r.kind, r.canonical()] for r in group)])
         call = {
             "custom_id": name,
             "method": "POST",
             "url": _VERSION + wire.PATH,
-            "body": wire.encode(self._served._dialect, group),
+            "body": wire.encode(self._served.found.dialect, group),
         }
         try:
             data = orjson.dumps(call, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
@@ -107,18 +107,18 @@ class LineWriter:
         if status != 200 or not isinstance(body, dict):
             return self._read_refusal(line, status, body)
         with self._counting:  # several files may be read at once
-            self._served._note_server(Received(body))
+            self._served.note_server(body)
         try:
-            return list(_WIRES[self._served._api_of(line.requests[0])].decode(line.requests, body))
+            return list(self._served.wire_of(line.requests[0]).decode(line.requests, body))
         except TryAgain as fault:
             return line.fail(fault.reason)
 
     def _read_refusal(self, line: Line, status: Any, body: Any) -> list[Response]:
         """Tell, as a call does, a question that a filter refused from a call that failed."""
-        transport = self._served._transport
+        transport = self._served.found.transport
         content = orjson.dumps(body)
         code = status if isinstance(status, int) else 500
-        fault = transport._explain(code, {}, content, transport.base_url)
+        fault = transport.explain(code, {}, content, transport.base_url)
         if isinstance(fault, QuestionRefused):
             if fault.filtered:
                 return [Generation("", finish_reason="content_filter")] * len(line.requests)
@@ -127,7 +127,7 @@ class LineWriter:
         return line.fail(self._redact(f"the server answered {status}: {said or 'no message'}"))
 
     def _redact(self, text: str) -> str:
-        return self._served._transport.redact(text)
+        return self._served.found.transport.redact(text)
 
 
 def _require_generate(request: Request, model: str) -> GenerateRequest:

@@ -80,8 +80,8 @@ class Transport:
         secrets: frozenset[str] = frozenset(),
     ) -> None:
         self.base_url = base_url
-        self._headers = {**headers, "Content-Type": "application/json"}
-        self._query = dict(query)
+        self.headers = {**headers, "Content-Type": "application/json"}
+        self.query = dict(query)
         self._secrets = sorted(filter(None, secrets), key=len, reverse=True)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -130,7 +130,7 @@ class Transport:
         if session is None or self._loop is not asyncio.get_running_loop():
             session = self._open()
         try:
-            async with session.request(method, url, data=data, params=self._query) as answer:
+            async with session.request(method, url, data=data, params=self.query) as answer:
                 content = await answer.read()
         except aiohttp.ClientConnectorCertificateError as error:
             raise UsageError(f"no trusted connection: {error}", where=url) from error
@@ -145,7 +145,7 @@ class Transport:
         except aiohttp.ClientError as error:
             raise TryAgain(f"not HTTP: {type(error).__name__}") from error
         if answer.status != 200:
-            raise self._explain(answer.status, answer.headers, content, url)
+            raise self.explain(answer.status, answer.headers, content, url)
         return self._read(answer.headers, content, url)
 
     def _open(self) -> aiohttp.ClientSession:
@@ -158,7 +158,7 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
-            headers=self._headers,
+            headers=self.headers,
             trust_env=proxies,
             raise_for_status=False,
         )
@@ -175,10 +175,10 @@ class Transport:
             error = body["error"]  # some providers send faults with status 200
             status = error.get("code") if isinstance(error, dict) else None
             status = status if isinstance(status, int) and 400 <= status < 600 else 500
-            raise self._explain(status, headers, content, url)
+            raise self.explain(status, headers, content, url)
         return Received(body, _read_wait(headers))
 
-    def _explain(
+    def explain(
         self, status: int, headers: Mapping[str, str], content: bytes, url: str
     ) -> LlmevalError | TryAgain | QuestionRefused:
         """Return what an error status means."""

@@ -19,7 +19,7 @@ from llmeval.core import (
     StorageError,
 )
 from llmeval.engine import Journal, Usage
-from llmeval.engine.budget import Budget
+from llmeval.engine.budget import Budget, Limits
 from llmeval.engine.serving.asking import Asking
 from llmeval.engine.serving.dispatch import Dispatcher
 from llmeval.engine.verdicts import NoAnswer
@@ -49,7 +49,7 @@ class Room:
     """An asking with all that it stands on."""
 
     def __init__(self, journal: Watched, model: FakeServed, run: Any) -> None:
-        self.usage, self.budget = Usage(), Budget()
+        self.usage, self.budget = Usage(), Budget(Limits(requests=1000))
         self.dispatcher = Dispatcher(model, self.budget)
         self.asking = Asking(model, journal, run, self.usage, self.dispatcher, self.budget)
 

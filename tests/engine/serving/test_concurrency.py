@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -118,7 +119,7 @@ def test_after_slow_start_it_tries_little_by_little_and_rests() -> None:
         end_round(concurrency, clock, 1.0, concurrency.limit)
         limits.append(concurrency.limit)
     assert limits[:8] == [16] * 8
-    growth = [b / a for a, b in zip(limits[7:], limits[8:], strict=False)]
+    growth = [b / a for a, b in itertools.pairwise(limits[7:])]
     assert all(1.0 < g <= 1.3 for g in growth)
 
 

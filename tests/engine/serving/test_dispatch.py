@@ -464,11 +464,6 @@ def test_an_outage_costs_no_question_and_no_attempts() -> None:
     assert made.seconds < 600.0 + 5 * LONGEST_DELAY
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="dispatch.py:_failed: attempts do not count in an outage, so _delay stays at 0.5 s and "
-    "a server that is down is called without a rest, 20 times a second here",
-)
 def test_a_server_that_is_down_is_asked_now_and_then() -> None:
     model = FakeServed(down_until(600.0), patience=900.0, max_connections=64)
     dispatch(model, questions(100))

@@ -270,8 +270,13 @@ def test_breaks_change_neither_results_nor_counts_and_no_answer_is_asked_for_twi
             except Stopped:
                 assert ids(made) == sorted(ids(made), key=lambda name: (name[0], int(name[1])))
                 assert len(set(ids(made))) == len(made.results)
+                ended = False
+            else:
+                ended = True
             assert not kept & set(model.keys())
             answered += model.answered
+            if ended:
+                break
     assert max(Counter(answered).values()) == 1
     assert ids(made) == ids(unbroken)
     assert made.scores() == unbroken.scores()
@@ -306,7 +311,9 @@ def test_an_interrupt_keeps_what_is_answered(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         attempt([task], model, tmp_path)
     kept = journaled(tmp_path)
-    assert 90 <= len(kept) <= 100
+    assert len(kept) >= 90
+    assert kept <= set(model.keys())
+    assert len(model.called) < 120
     again = FakeServed()
     made = attempt([task], again, tmp_path)
     assert not kept & set(again.keys())
@@ -423,11 +430,6 @@ def test_answers_of_the_journal_take_nothing_of_a_budget(tmp_path: Path) -> None
     assert len(made.results) == 40
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="asking.py:_count_asked spends what earlier attempts took only as their answers are "
-    "looked up, so a resumed run asks new questions before it knows that nothing is left",
-)
 @pytest.mark.parametrize("limits", [Limits(requests=40), Limits(usd=40.0)])
 def test_the_same_command_with_the_same_budget_asks_nothing_more(
     tmp_path: Path, limits: Limits
@@ -465,17 +467,9 @@ def most_open(tmp_path: Path, n: int, window: int) -> int:
     return most
 
 
-def test_a_window_bounds_the_samples_that_are_open(tmp_path: Path) -> None:
-    assert most_open(tmp_path, 600, 128) < 128 + 64
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="pipeline.py:_flow takes 64 samples whenever fewer than `window` are open",
-)
-@pytest.mark.parametrize("window", [1, 10, 100])
+@pytest.mark.parametrize("window", [1, 10, 100, 256])
 def test_a_window_of_any_size_bounds_the_samples_that_are_open(tmp_path: Path, window: int) -> None:
-    assert most_open(tmp_path, 300, window) <= window
+    assert most_open(tmp_path, 30 if window < 30 else 300, window) <= window
 
 
 def test_a_slow_sample_holds_up_no_other_and_results_are_in_order(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from llmeval.models.served import ServedSettings, batch_service, batches
 from llmeval.models.served.batch_service import BatchService, BatchState, ServiceUnreachable
 from llmeval.models.served.batch_store import BatchStore, Entry
 from llmeval.models.served.batches import BatchedModel
-from llmeval.models.served.model import OpenAIModel, load_served_model
+from llmeval.models.served.connect import load_served_model
+from llmeval.models.served.model import OpenAIModel
 from tests.support.mock_openai.launch import MockServer, serve
 
 KEY = "sk-this-is-the-key-0123"

@@ -1,4 +1,4 @@
-"""Chat completions: what goes out is what a server takes, what comes back is read or asked again."""
+"""Chat completions: a server takes what goes out; what comes back is read or asked again."""
 
 from __future__ import annotations
 

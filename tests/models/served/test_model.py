@@ -103,7 +103,7 @@ def test_a_model_must_be_named(mock: MockServer) -> None:
 
 
 def test_a_provider_without_its_key_is_said_with_the_variable() -> None:
-    with pytest.raises(UsageError, match="OPENAI_API_KEY is not set.*key_env=NAME"):
+    with pytest.raises(UsageError, match=r"OPENAI_API_KEY is not set.*key_env=NAME"):
         load(None)
     with pytest.raises(UsageError, match="GROQ_API_KEY is not set"):
         load(None, provider="groq")
@@ -129,13 +129,13 @@ def test_nobody_there_is_one_line() -> None:
 
 def test_an_unknown_model_is_said_with_the_near_names(mock: MockServer) -> None:
     mock.set(strict_model=True)
-    with pytest.raises(UsageError, match="no model 'mock-modle'.*it has mock-model"):
+    with pytest.raises(UsageError, match=r"no model 'mock-modle'.*it has mock-model"):
         explored(mock.url, model="mock-modle")
 
 
 def test_an_address_without_an_api_is_one_line(mock: MockServer) -> None:
     mock.set(no_models=True, no_chat=True, no_completions=True)
-    with pytest.raises(UsageError, match="neither chat nor completions.*--base-url"):
+    with pytest.raises(UsageError, match=r"neither chat nor completions.*--base-url"):
         explored(mock.url)
 
 
@@ -149,7 +149,7 @@ def test_a_wrong_key_is_one_line_without_the_key(
     mock.set(api_key="another key", **options)
     monkeypatch.setenv("MY_KEY", KEY)
     for values in ({}, {"key_env": "MY_KEY"}):
-        with pytest.raises(UsageError, match="401.*check the key") as caught:
+        with pytest.raises(UsageError, match=r"401.*check the key") as caught:
             explored(mock.url, **values)
         assert KEY not in str(caught.value)
 
@@ -233,9 +233,14 @@ def test_what_it_says_of_itself_holds_no_secret(
             ("chat", "chat"),
             {"generate", "chat"},
         ),
-        ({"no_models": True}, {"api": "chat"}, ("chat", "chat"), {"generate", "chat", "top_logprobs"}),
+        (
+            {"no_models": True},
+            {"api": "chat"},
+            ("chat", "chat"),
+            {"generate", "chat", "top_logprobs"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_it_finds_out_what_the_server_has(
     mock: MockServer,
     options: dict[str, Any],
@@ -288,8 +293,12 @@ def test_the_servers_length_bounds_prompts(mock: MockServer) -> None:
 
 @pytest.mark.parametrize(
     ("values", "how"),
-    [({}, "server tokens"), ({"tokenizer": "server"}, "server tokens"), ({"tokenizer": "text"}, "text")],
-)  # fmt: skip
+    [
+        ({}, "server tokens"),
+        ({"tokenizer": "server"}, "server tokens"),
+        ({"tokenizer": "text"}, "text"),
+    ],
+)
 def test_how_a_text_becomes_tokens_is_chosen_and_said(
     mock: MockServer, values: dict[str, Any], how: str
 ) -> None:

@@ -322,12 +322,21 @@ def test_an_answer_that_is_no_json_object_is_asked_again(server: Scripted, conte
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"<html>gone</html>", b"[1, 2]", b"null", b'{"error": "text"}', b'{"error": [1]}', b"\xff",
-     b'{"detail": [{"loc": ["body"], "msg": "x"}]}', b'{"error": {"message": null}}'],
-)  # fmt: skip
+    [
+        b"",
+        b"<html>gone</html>",
+        b"[1, 2]",
+        b"null",
+        b'{"error": "text"}',
+        b'{"error": [1]}',
+        b"\xff",
+        b'{"detail": [{"loc": ["body"], "msg": "x"}]}',
+        b'{"error": {"message": null}}',
+    ],
+)
 def test_an_error_may_have_any_body(server: Scripted, content: bytes) -> None:
     server.answers(404, content)
-    with pytest.raises(UsageError, match="the server answered 404: .+"):
+    with pytest.raises(UsageError, match=r"the server answered 404: .+"):
         post(server.url)
     server.answers(500, content)
     fault(server.url)
