@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,8 +18,9 @@ from llmeval.core import (
 )
 from llmeval.engine import Journal
 from llmeval.engine.journal import Keyring
+from llmeval.preparation import prepared
 from llmeval.run_spec import RunSpec
-from llmeval.session import journal_path, prepared
+from llmeval.session import journal_path
 from llmeval.tasks.letters import first_questions
 
 _CHUNK = 512  # samples looked up at once
@@ -104,26 +106,21 @@ def _forecast_task(
         known = journal.lookup(list({key for row in keys for key in row}))
         for asked, row in zip(questions, keys, strict=True):
             found.questions += len(asked)
-            left = [
-                request
-                for request, key in zip(asked, row, strict=True)
-                if key not in known and key not in seen
-            ]
             found.journaled += sum(key in known for key in row)
+            fresh = {
+                key: request
+                for key, request in zip(row, asked, strict=True)
+                if key not in known and key not in seen
+            }
             seen.update(row)
-            _add(found, left, model)
+            _add(found, list(fresh.values()), model)
     return found
 
 
 def _chunks(task: Task) -> Iterator[list[list[Request]]]:
-    chunk: list[list[Request]] = []
-    for sample in task.samples():
-        chunk.append(first_questions(task, sample))
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+    samples = task.samples()
+    while chunk := list(itertools.islice(samples, _CHUNK)):
+        yield first_questions(task, chunk)
 
 
 def _add(found: TaskForecast, requests: Sequence[Request], model: Model | ServedModel) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,8 @@ from llmeval.core import (
     Interrupted,
     InvalidResult,
     LlmevalError,
-    ServedModel,
     StorageError,
     Submitted,
-    UsageError,
     fingerprint,
 )
 from llmeval.engine import (
@@ -34,7 +32,7 @@ from llmeval.engine import (
     evaluate,
     order_by_data,
 )
-from llmeval.models import load_model
+from llmeval.preparation import Sandboxes, prepared
 from llmeval.run_spec import RunSpec
 from llmeval.runs import (
     RecordWriter,
@@ -48,12 +46,11 @@ from llmeval.runs import (
     to_lm_eval_results,
 )
 from llmeval.runs.files import storage_errors, write_json
-from llmeval.tasks.fitting import fit_tasks
-from llmeval.tasks.options import ChatTemplate, Workbench
-from llmeval.tasks.registry import Selection, load_tasks
+from llmeval.runs.unfinished import forget_run, note_run
+from llmeval.tasks.registry import Selection
 
 if TYPE_CHECKING:
-    from llmeval.sandbox import Sandbox
+    pass
 
 
 def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
@@ -86,66 +83,6 @@ def journal_path(spec: RunSpec) -> Path:
     return spec.workspace / ".llmeval" / "journal.sqlite"
 
 
-@contextlib.contextmanager
-def prepared(spec: RunSpec) -> Iterator[tuple[AnyModel, Selection, Sandboxes]]:
-    """Load what a run needs, and in the end close it: the model, the tasks, the sandbox."""
-    with Sandboxes(spec.allow_unsafe_code) as sandboxes, _open_model(spec) as model:
-        workbench = Workbench(
-            mirror=spec.mirror,
-            chat_template=_find_chat_template(spec, model),
-            sandbox=sandboxes.get,
-            grade_cut=_grades_cut(spec, model),
-        )
-        selection = _load_tasks(spec, workbench)
-        yield model, fit_tasks(selection, model, chat=spec.options.apply_chat_template), sandboxes
-
-
-@contextlib.contextmanager
-def _open_model(spec: RunSpec) -> Iterator[AnyModel]:
-    """Load the model that is named and close it in the end; one that was handed in stays open."""
-    if not isinstance(spec.model, str):
-        yield spec.model
-        return
-    model = load_model(spec.model, spec.model_settings)
-    try:
-        yield model
-    finally:
-        if not isinstance(model, InformedModel):
-            model.close()
-
-
-def _grades_cut(spec: RunSpec, model: AnyModel) -> bool:
-    """Whether an answer that ended at the token limit is graded: a chat's answer is not whole."""
-    chosen = spec.options.cut_answers
-    chats = isinstance(model, ServedModel) and "chat" in model.capabilities
-    return chosen == "grade" or (chosen == "auto" and not chats)
-
-
-def _find_chat_template(spec: RunSpec, model: AnyModel) -> ChatTemplate | None:
-    if isinstance(model, InformedModel):  # it reads no prompt, so any form will do
-        return lambda messages, add_generation_prompt: "\n\n".join(m["content"] for m in messages)
-    if spec.options.apply_chat_template and "chat" not in model.capabilities:
-        raise UsageError(
-            f"{model.name} has no chat template",
-            where="--apply-chat-template",
-            mend="leave it out, or name one with --chat-template",
-        )
-    if isinstance(model, ServedModel):  # the server renders its chats
-        return None
-    return model.apply_chat_template
-
-
-def _load_tasks(spec: RunSpec, workbench: Workbench) -> Selection:
-    selection = Selection()
-    for task in spec.tasks:
-        if isinstance(task, str):
-            loaded = load_tasks([task], spec.options, workbench, spec.workspace)
-            selection.add(loaded.tasks, loaded.groups)
-        else:
-            selection.add([task], [])
-    return selection
-
-
 class _Clock:
     """Seconds of the phases of a run."""
 
@@ -160,32 +97,6 @@ class _Clock:
 
     def total(self) -> float:
         return round(time.monotonic() - self.started, 3)
-
-
-class Sandboxes:
-    """Starts the sandbox when the first task needs it and closes it with the run."""
-
-    def __init__(self, allow_unsafe: bool) -> None:
-        self._allow_unsafe = allow_unsafe
-        self._sandbox: Sandbox | None = None
-
-    def __enter__(self) -> Sandboxes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._sandbox is not None:
-            self._sandbox.close()
-
-    def get(self) -> Sandbox:
-        if self._sandbox is None:
-            from llmeval.sandbox import Sandbox
-
-            self._sandbox = Sandbox(allow_unsafe=self._allow_unsafe)
-        return self._sandbox
-
-    @property
-    def tier(self) -> str | None:
-        return self._sandbox.tier if self._sandbox else None
 
 
 class _Attempt:
@@ -299,6 +210,7 @@ class _Attempt:
         self._write_results(status, ended=True)
         if status == "complete":
             self._journal.finish(self._run)
+            forget_run(self._spec.workspace, self._run.run_id)
 
     def _is_valid(self) -> bool:
         n = sum(tally.n for tally in self._tallies.values())
@@ -359,9 +271,10 @@ class _Attempt:
         }
 
     def _begin_record(self) -> None:
-        """A run that is killed from here on has a manifest that says so."""
+        """A run that is killed from here on has a manifest that says so, and can be found."""
         with storage_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
+        note_run(self._spec.workspace, self._run.run_id, self._folder)
         write_json(self._folder / "manifest.json", self._make_manifest("interrupted"))
 
     def _report(self) -> dict[str, Any] | None:

@@ -77,9 +77,6 @@ def test_a_question_of_several_samples_costs_once(tmp_path: Path) -> None:
     assert (found.questions, found.prompt_tokens, found.usd) == (50, 7, 0.25)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="forecast.py:_forecast_task notes what was seen only after the whole ask"
-)
 def test_a_question_twice_in_one_ask_costs_once(tmp_path: Path) -> None:
     async def ask_twice(sample: Sample, ask: Ask) -> list[Score]:
         await ask([GenerateRequest("the same")] * 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -38,7 +37,6 @@ def main(argv: Sequence[str]) -> int:
     def keep(row: dict[str, Any]) -> None:
         measured.append(row)
         _put(found["rows"], row)
-        found["machine"]["load_end"] = round(os.getloadavg()[0], 1)
         _say(_tell(row))
         if given.json:
             given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
@@ -64,7 +62,7 @@ def _make_parts(given: argparse.Namespace) -> list[Part]:
 def _find_contenders(given: argparse.Namespace) -> tuple[list[Contender], dict[str, str]]:
     """Return who is measured, and who is not and why."""
     lookups = {
-        "llmeval": lambda: [Llmeval()],
+        "llmeval": lambda: [Llmeval(), Llmeval(text=True)],
         "lm-eval": lambda: find_lm_eval(given.lm_eval_python),
         "inspect": lambda: find_inspect(given.inspect_python),
         "bare": lambda: [Bare()],
@@ -83,7 +81,7 @@ def _find_contenders(given: argparse.Namespace) -> tuple[list[Contender], dict[s
 
 
 def _describe(given: argparse.Namespace) -> dict[str, Any]:
-    """Return machine, versions and date; the load is of the last minute."""
+    """Return machine, versions and date."""
     names = ("llmeval", "aiohttp")
     versions = {"Python": platform.python_version(), **{name: version(name) for name in names}}
     try:
@@ -92,8 +90,7 @@ def _describe(given: argparse.Namespace) -> dict[str, Any]:
         loop = "asyncio's own loop"
     machine = describe_machine(0)
     return {
-        **{name: machine[name] for name in ("date", "cpu", "cores", "memory_gb", "load")},
-        "load_end": machine["load"],
+        **{name: machine[name] for name in ("date", "cpu", "cores", "memory_gb")},
         "versions": versions,
         "loop": loop,
         "latency": given.latency / 1000,

@@ -98,15 +98,35 @@ class Bare(Contender):
         return Found(found["n"], found["accuracy"], found["seconds"])
 
 
+@dataclass(frozen=True)
 class Llmeval(Contender):
-    name = "llmeval"
+    """llmeval's command line.
+
+    Attributes:
+        text: log-probabilities by text; else the server is asked for the tokens of each question.
+    """
+
+    text: bool = False
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "llmeval-text" if self.text else "llmeval"
+
+    @property
+    def label(self) -> str:
+        return "llmeval, tokenizer=text" if self.text else "llmeval"
+
+    @property
+    def kinds(self) -> Sequence[str]:  # type: ignore[override]
+        return ("choice",) if self.text else ("generate", "choice")
 
     def command(self, job: Job) -> list[str]:
         questions.write_llmeval_task(job.folder, job.questions, job.kind)
-        api = "completions" if job.kind == "choice" else "chat"
+        api = "api=completions" if job.kind == "choice" else "api=chat"
+        more = ",tokenizer=text" if self.text else ""
         return [
             *(sys.executable, "-m", "llmeval", "run", "-m", f"openai:{MODEL}"),
-            *("--base-url", job.url, "-t", "four", "-a", f"api={api}"),
+            *("--base-url", job.url, "-t", "four", "-a", api + more),
             *("--max-connections", str(job.connections), "--limit", str(job.limit)),
         ]
 

@@ -134,6 +134,7 @@ def _call(contender: Contender, job: Job, server: MockServer) -> Row:
         "own_seconds": said.seconds,
         "server_seconds": phase,
         "requests": stats["answered"],
+        "tokenized": stats["by_path"].get("/tokenize", 0),
         "distinct": stats["distinct_answered"],
         "in_flight": stats["max_in_flight"],
         "busy": (stats["cpu_seconds"] - before) / phase if phase else 0.0,

@@ -10,6 +10,8 @@ CPU_GOAL = 0.0007  # seconds a sample
 
 Row = Mapping[str, Any]
 
+_ORDER = ("llmeval", "llmeval-text", "lm-eval-chat", "lm-eval-completions", "inspect", "bare")
+
 
 def render(found: Mapping[str, Any]) -> str:
     """Return the machine and the tables of a JSON file that ``--json`` wrote."""
@@ -18,9 +20,8 @@ def render(found: Mapping[str, Any]) -> str:
         rows = [row for row in found["rows"] if row["part"] == part]
         if not rows:
             continue
-        if part == "sweep":
-            rows.sort(key=lambda row: (row["connections"], row["name"]))
-        parts += [title.format(**rows[0]), _table(columns, rows)]
+        rows.sort(key=lambda row: (row["connections"], _ORDER.index(row["name"])))
+        parts += [title.format(**rows[0]) + _tell_load(rows) + ":", _table(columns, rows)]
         if part == "generate":
             parts += filter(None, [_tell_goals(rows)])
     for name, reason in found.get("skipped", {}).items():
@@ -34,9 +35,14 @@ def _describe_machine(machine: Row) -> str:
     return (
         f"{machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB;"
         f" {versions}; the mock on {machine['loop']}, {1000 * machine['latency']:.0f} ms an answer;"
-        f" rounds: {machine['repeat']}; load {machine['load']:.1f} at the start,"
-        f" {machine['load_end']:.1f} at the end."
+        f" rounds: {machine['repeat']}."
     )
+
+
+def _tell_load(rows: Sequence[Row]) -> str:
+    """Return the load average of a table's rows, each its median; the bench itself is in it."""
+    loads = [row["load"] for row in rows if row["calls"]]
+    return f" (load {min(loads):.1f} to {max(loads):.1f})" if loads else ""
 
 
 def _table(columns: Mapping[str, Callable[[Row], str]], rows: Sequence[Row]) -> str:
@@ -96,6 +102,7 @@ _GENERATE: dict[str, Callable[[Row], str]] = {
 _CHOICE: dict[str, Callable[[Row], str]] = {
     "harness": lambda row: row["label"],
     "requests": lambda row: f"{row['requests']:,.0f}",
+    "+ to /tokenize": lambda row: f"{row['tokenized']:,.0f}",
     "requests/s, the server's clock": lambda row: f"{row['requests'] / row['server_seconds']:,.0f}",
     **_RATES,
     "samples/s, whole process": lambda row: f"{row['n'] / row['wall']:,.0f}",
@@ -115,13 +122,13 @@ _SWEEP: dict[str, Callable[[Row], str]] = {
 }
 _PARTS = {
     "generate": (
-        "One letter written, {questions:,} questions, {connections} connections:",
+        "One letter written, {questions:,} questions, {connections} connections",
         _GENERATE,
     ),
     "choice": (
         "Log-probabilities of four letters by echo, {questions:,} questions, {connections}"
-        " connections:",
+        " connections",
         _CHOICE,
     ),
-    "sweep": ("More connections, {questions:,} questions of one letter:", _SWEEP),
+    "sweep": ("More connections, {questions:,} questions of one letter", _SWEEP),
 }

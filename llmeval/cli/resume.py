@@ -17,9 +17,11 @@ def find_command(run_id: str, out: Path = Path("results")) -> list[str]:
         UsageError: there is none, or its record does not hold its command.
     """
     from llmeval.home import find_workspace
+    from llmeval.runs.unfinished import list_unfinished
 
     folder = out if out.is_dir() else find_workspace() / "results"
-    manifests = [_read(path) for path in folder.glob("*/manifest.json")]
+    records = {*folder.glob("*"), *list_unfinished(find_workspace())}
+    manifests = [_read(record / "manifest.json") for record in records]
     unfinished = [m for m in manifests if m.get("status") not in (None, "complete")]
     if run_id:
         unfinished = [m for m in manifests if m.get("run_id") == run_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -23,6 +23,12 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
+    KEEPS_NONE: ClassVar[frozenset[str]] = frozenset()
+    """Settings for which ``none`` is a value."""
+
+    SECRETIVE: ClassVar[frozenset[str]] = frozenset()
+    """Settings whose values no message repeats, for they may hold a secret."""
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Read settings from a run file or a command line.
@@ -39,15 +45,20 @@ class Settings(BaseModel):
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or None
             what = first["msg"].removeprefix("Value error, ")
-            given = "" if first["type"] == "value_error" else f" (not {first['input']!r})"
-            raise UsageError(f"{what[:1].lower()}{what[1:]}{given}", where=where) from error
+            plain = first["type"] == "value_error" or where in cls.SECRETIVE
+            given = "" if plain else f" (not {first['input']!r})"
+            raise UsageError(f"{what[:1].lower()}{what[1:]}{given}", where=where) from None
 
     @model_validator(mode="before")
     @classmethod
     def _read_texts(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        return {name: _parse(value) for name, value in values.items() if not _means_nothing(value)}
+        return {
+            name: _parse(value)
+            for name, value in values.items()
+            if not _means_nothing(value) or (name in cls.KEEPS_NONE and value == "none")
+        }
 
 
 def _means_nothing(value: Any) -> bool:

@@ -6,6 +6,7 @@ the record and every table name it.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import math
 import re
@@ -42,36 +43,40 @@ _INSTRUCTION = "Reply with the letter of the right answer, and nothing else."
 _MOST_TOKENS = 256  # room for a model that explains itself all the same
 _ALTERNATIVES = 20
 _SINGLE_LETTER = re.compile(r"\s*[(\[]?([A-Z])[)\].:]?\s*")
-_ANSWER_CUE = re.compile(r"\s*(?:Answer|A)\s*:\s*\Z")
+_ANSWER_CUE = re.compile(r"(?:\A|\n)\s*(?:Answer|A)\s*:\s*\Z")
 
 
-class _Captured(Exception):
-    """Carries the questions of an evaluation that is not to go on."""
-
-    def __init__(self, requests: Sequence[Request]) -> None:
-        super().__init__()
-        self.requests = list(requests)
-
-
-async def _capture(requests: Sequence[Request]) -> list[Response]:
-    raise _Captured(requests)
-
-
-def first_questions(task: Task, sample: Sample) -> list[Request]:
+async def ask_first(task: Task, sample: Sample) -> list[Request]:
     """Return what a task asks first of a sample, without asking it; nothing where it asks nothing.
 
-    What ends the evaluation before its first question leaves it without any, too.
+    The evaluation is left where it asks, whatever stands around that. One that breaks before has
+    no questions; where it is evaluated, its sample is errored.
     """
-    evaluation = task.evaluate(sample, _capture)
-    try:
-        evaluation.send(None)  # type: ignore[attr-defined]
-    except _Captured as captured:
-        return captured.requests
-    except (StopIteration, Unscorable):
-        return []
-    finally:
-        evaluation.close()  # type: ignore[attr-defined]
-    return []
+    asked: list[Request] = []
+    first = asyncio.get_running_loop().create_future()
+
+    async def note(requests: Sequence[Request]) -> list[Response]:
+        asked.extend(requests)
+        if requests and not first.done():
+            first.set_result(None)
+        never: asyncio.Future[list[Response]] = asyncio.get_running_loop().create_future()
+        return await never
+
+    evaluation = asyncio.ensure_future(task.evaluate(sample, note))
+    await asyncio.wait({evaluation, first}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0)  # what it asks at the same time
+    evaluation.cancel()
+    await asyncio.gather(evaluation, return_exceptions=True)
+    return asked
+
+
+def first_questions(task: Task, samples: Sequence[Sample]) -> list[list[Request]]:
+    """Return what a task asks first of each of some samples; see :func:`ask_first`."""
+
+    async def ask_all() -> list[list[Request]]:
+        return [await ask_first(task, sample) for sample in samples]
+
+    return asyncio.run(ask_all())
 
 
 def kinds_of(task: Task) -> set[str]:
@@ -80,7 +85,7 @@ def kinds_of(task: Task) -> set[str]:
     ``choice`` is a log-probability for each of several continuations. Read off the first sample.
     """
     sample = next(iter(task.samples()), None)
-    requests = first_questions(task, sample) if sample is not None else []
+    requests = first_questions(task, [sample])[0] if sample is not None else []
     kinds = {"generate" for r in requests if isinstance(r, GenerateRequest)}
     scored = [r for r in requests if isinstance(r, LoglikelihoodRequest)]
     if any(isinstance(r, RollingRequest) for r in requests) or len(scored) == 1:
@@ -140,7 +145,7 @@ class LetterTask:
         return {**self._task.describe(), "form": self.form}
 
     async def evaluate(self, sample: Sample, ask: Ask) -> list[Score]:
-        question = self._put(sample)
+        question = self._put(sample, await ask_first(self._task, sample))
         by_logprobs = self.form == BY_LOGPROBS
         request = GenerateRequest(
             question.turns,
@@ -163,16 +168,16 @@ class LetterTask:
         shares = read_letters(answer.top_logprobs, question.letters)
         return max(shares, key=shares.__getitem__), shares
 
-    def _put(self, sample: Sample) -> Question:
+    def _put(self, sample: Sample, requests: Sequence[Request]) -> Question:
         """Put a sample's question as a chat.
 
         Raises:
             Unscorable: it is not a choice between two and 26 texts, one of them right.
         """
-        asked = [r for r in first_questions(self._task, sample) if r.kind == "loglikelihood"]
+        asked = [r for r in requests if isinstance(r, LoglikelihoodRequest)]
         gold = sample.gold
         count = len(gold.choices) if gold is not None else 0
-        choices = [r for r in asked[:count] if isinstance(r, LoglikelihoodRequest)]
+        choices = asked[:count]
         if gold is None or not gold.right or len(choices) != count:
             raise Unscorable("the sample is no choice with a right answer")
         if not 2 <= count <= len(string.ascii_uppercase):
@@ -191,10 +196,14 @@ def put_question(choices: Sequence[LoglikelihoodRequest]) -> Question:
     Choices that are letters already, which the prompt explains (MMLU), keep them. Where the
     choices differ in their contexts (WinoGrande), whole sentences are what is chosen from.
     """
-    contexts = {choice.context for choice in choices}
-    if len(contexts) > 1:
-        texts = [choice.context + choice.continuation for choice in choices]
-        return _ask_for_letter((Message("user", "Which of these is right?"),), texts)
+    if len({choice.context for choice in choices}) > 1:
+        chats = [_turns(choice.context) for choice in choices]
+        texts = [
+            chat[-1].content + choice.continuation
+            for chat, choice in zip(chats, choices, strict=True)
+        ]
+        before = chats[0][:-1] if all(chat[:-1] == chats[0][:-1] for chat in chats) else ()
+        return _ask_for_letter((*before, Message("user", "Which of these is right?")), texts)
     turns = _turns(choices[0].context)
     texts = [choice.continuation.strip() for choice in choices]
     named = [match[1] for text in texts if (match := _SINGLE_LETTER.fullmatch(text))]

@@ -20,7 +20,8 @@ from tests.support.mock_openai.language import encode, pieces
 def _call(**changed: Any) -> dict[str, Any]:
     return {
         "n": 1000, "accuracy": 0.25, "wall": 2.0, "cpu": 1.0, "peak_mb": 150.0,
-        "own_seconds": 0.8, "server_seconds": 1.0, "requests": 1000, "in_flight": 64,
+        "own_seconds": 0.8, "server_seconds": 1.0, "requests": 1000, "tokenized": 0,
+        "in_flight": 64,
         "busy": 0.3, "bytes": 270_000, "load": 0.5, "startup": 0.7, "startup_cpu": 0.6,
         "cpu_sample": 0.0004, **changed,
     }  # fmt: skip
@@ -36,8 +37,8 @@ def _row(part: str = "generate", name: str = "llmeval", **changed: Any) -> dict[
 
 def _render(*rows: dict[str, Any], **more: Any) -> str:
     machine = {
-        "date": "2026-01-01", "cpu": "a processor", "cores": 2, "memory_gb": 4, "load": 0.1,
-        "load_end": 0.2, "versions": {"Python": "3.11"}, "loop": "uvloop", "latency": 0.05,
+        "date": "2026-01-01", "cpu": "a processor", "cores": 2, "memory_gb": 4,
+        "versions": {"Python": "3.11"}, "loop": "uvloop", "latency": 0.05,
         "repeat": 1,
     }  # fmt: skip
     return render({"machine": machine, "rows": list(rows), **more})
@@ -50,7 +51,7 @@ def test_table() -> None:
     assert ["inspect", "-"] in [x[:2] for x in lines]
     assert len({len(x) for x in lines if x and x[0] in ("harness", "inspect")}) == 2  # two tables
     assert "50 ms an answer" in text
-    assert "load 0.1 at the start, 0.2 at the end" in text
+    assert "1,000 questions, 64 connections (load 0.5 to 0.5):" in text
 
 
 def test_goals_are_judged_at_64_connections_only() -> None:
@@ -121,7 +122,7 @@ def test_llmeval_and_the_bare_loop(tmp_path: Path, capsys: pytest.CaptureFixture
     shown = capsys.readouterr()
     assert code == 0, shown.err
     rows = {(row["part"], row["name"]): row for row in json.loads(file.read_text())["rows"]}
-    assert len(rows) == 4
+    assert len(rows) == 5
     for (part, _), row in rows.items():
         assert row["agree"] == "yes"
         assert row["requests"] >= (20 if part == "generate" else 16)

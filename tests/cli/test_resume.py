@@ -150,11 +150,6 @@ def test_nothing_to_resume_ends_with_2_and_one_line(llmeval: Command, results: P
     assert ended.out == ""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="run.py:_read looks for the run in results/ whatever --out says, so a run with --out "
-    "is not found, not even where --out is given again",
-)
 @pytest.mark.parametrize("again", [["--resume", "--out", "elsewhere"], ["--resume"]])
 def test_a_run_with_its_record_elsewhere_goes_on_as_well(
     llmeval: Command, workspace: Path, again: list[str]

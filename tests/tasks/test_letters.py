@@ -103,10 +103,6 @@ def test_cues_for_an_answer_go(cue: str) -> None:
     assert turn.content.startswith("Q: Why?\n\nA. x\n")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="letters.py:_ANSWER_CUE takes any A before a colon for a cue, within a word as well",
-)
 @pytest.mark.parametrize(
     "context",
     ["The molecule that holds the genes is DNA:", "Carrots are rich in vitamin A:", "In the USA:"],
@@ -153,11 +149,6 @@ def test_an_answer_begun_is_left_out() -> None:
     assert question.turns == (Message("user", f"q\nA. x\nB. y\n\n{INSTRUCTION}"),)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="letters.py:put_question joins contexts that differ as texts, encoded chats as well: "
-    "the model is shown their JSON",
-)
 def test_chats_that_differ_are_no_texts() -> None:
     asked = [
         LoglikelihoodRequest(chat(("user", f"The {who}")), " is too big.")
@@ -306,33 +297,23 @@ async def guards_itself(sample: Sample, ask: Ask) -> list[Score]:
 @pytest.mark.parametrize("evaluate", [ends, unscorable])
 def test_an_evaluation_that_asks_nothing_has_no_questions(evaluate: Any) -> None:
     task = evaluating(evaluate)
-    assert first_questions(task, first_of(task)) == []
+    assert first_questions(task, [first_of(task)]) == [[]]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="letters.py:first_questions lets through what breaks a sample, which ends the run (or "
-    "its forecast) before it begins; the run itself would mark the sample as errored",
-)
 @pytest.mark.parametrize("evaluate", [breaks])
 def test_an_evaluation_that_breaks_has_no_questions_either(evaluate: Any) -> None:
     """Its sample may still be errored, or asked, where it is evaluated."""
     task = evaluating(evaluate)
-    first_questions(task, first_of(task))
+    first_questions(task, [first_of(task)])
     kinds_of(task)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="letters.py:_Captured is an Exception, which a task's own `except Exception` catches, "
-    "and first_questions does not go on behind another await than ask: kinds_of then finds nothing",
-)
 @pytest.mark.filterwarnings("ignore:coroutine")
 @pytest.mark.parametrize("evaluate", [guards_itself, waits, asks_at_once])
 def test_questions_are_found_whatever_stands_around_them(evaluate: Any) -> None:
     task = evaluating(evaluate)
     try:
-        assert first_questions(task, first_of(task)) == TWO
+        assert first_questions(task, [first_of(task)]) == [TWO]
     finally:
         gc.collect()  # what is left behind unawaited is said here, not in another test
 

@@ -5,6 +5,7 @@ A sample that takes long holds up nobody: what ends after it waits here, on disk
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -68,7 +69,8 @@ class Shelf:
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take is lost anyway
+                self._file.close()
 
     def _remove(self, number: int) -> Evaluated:
         if number in self._held:

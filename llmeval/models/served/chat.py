@@ -109,7 +109,8 @@ def _read_top_logprobs(choice: Mapping[str, Any]) -> dict[str, float] | None:
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list) or not content or not isinstance(content[0], dict):
         return None
-    rows = [content[0], *(content[0].get("top_logprobs") or [])]
+    others = content[0].get("top_logprobs")
+    rows = [content[0], *(others if isinstance(others, list) else [])]
     return {
         str(row["token"]): float(row["logprob"])
         for row in rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from llmeval.core.errors import TryAgain
 from llmeval.core.requests import GenerateRequest
@@ -117,17 +117,27 @@ def decode_echo(body: Mapping[str, Any]) -> Echo:
     if not isinstance(logprobs, dict):
         raise ValueError("log-probabilities are missing")
     tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
-    if not isinstance(tokens, list) or not isinstance(values, list) or len(tokens) != len(values):
+    if not _all_are(tokens, str) or not _all_are(values, int, float, type(None)):
+        raise ValueError("log-probabilities are no lists of tokens and numbers")
+    if len(tokens) != len(values):
         raise ValueError("log-probabilities do not fit the tokens")
-    tops = logprobs.get("top_logprobs") or [None] * len(tokens)
+    tops, offsets = logprobs.get("top_logprobs"), logprobs.get("text_offset")
+    if not isinstance(tops, list) or len(tops) != len(tokens):
+        tops = [None] * len(tokens)
     (counted,) = share_tokens(body.get("usage"), 1)
     return Echo(
         text,
         tokens,
-        values,
-        [_best(top, value) for top, value in zip(tops, values, strict=False)],
-        logprobs.get("text_offset") or (),
+        [None if value is None else float(value) for value in values],
+        [_best(top, value) for top, value in zip(tops, values, strict=True)],
+        offsets if _all_are(offsets, int) else (),
         counted.prompt,
+    )
+
+
+def _all_are(values: Any, *kinds: type) -> TypeGuard[list[Any]]:
+    return isinstance(values, list) and all(
+        isinstance(value, kinds) and not isinstance(value, bool) for value in values
     )
 
 

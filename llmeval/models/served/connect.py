@@ -74,13 +74,15 @@ def _make_headers(
     variable = settings.key_env or provider.key_env
     if variable is None:
         return headers, frozenset(secrets)
-    key = os.environ.get(variable)
+    key = os.environ.get(variable, "").strip()  # read from a file, it may bring a line end
     if not key:
         raise UsageError(
             f"the environment variable {variable} is not set",
             where="the key",
             mend=f"export {variable}=..., or name another one with -a key_env=NAME",
         )
+    if not key.isprintable():
+        raise UsageError("it holds what no key does, such as a line end", where=variable)
     if provider.key_header:
         headers[provider.key_header] = key
     else:

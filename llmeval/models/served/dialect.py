@@ -200,4 +200,6 @@ def read_choices(body: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
         raise TryAgain("the answer has no choices")
     if len(choices) < count:
         raise TryAgain(f"the answer has {len(choices)} choices instead of {count}")
-    return sorted(choices, key=lambda c: c.get("index") or 0)[:count]
+    if all(isinstance(choice.get("index"), int) for choice in choices):
+        choices = sorted(choices, key=lambda choice: int(choice["index"]))
+    return choices[:count]

@@ -29,7 +29,7 @@ from llmeval.models.served.tokenization import (
     is_local_checkpoint,
     load_rules,
 )
-from llmeval.models.served.transport import QuestionRefused, Transport
+from llmeval.models.served.transport import QuestionRefused, Transport, insist
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Exploration:
         if wanted != "text":
             by_server = ByServer(self.transport, self.dialect.model, length or 10**9)
             try:
-                await by_server.tokenize(TEXTS[0])
+                await insist(lambda: by_server.tokenize(TEXTS[0]))
                 return by_server
             except (TryAgain, UsageError, QuestionRefused):
                 if wanted == "server":

@@ -125,8 +125,9 @@ class OpenAIModel:
             dialect.reasoning_tokens if dialect.reasoning else 0,
             dialect.max_gen_toks,
             dialect.send_seed,
+            [dialect.continues, dialect.takes_top_k],
             dict(dialect.extra_body),
-            settings.max_length,
+            settings.max_length or self.found.listed.max_length,
             self.found.tokenization.name if self.found.tokenization else None,
             settings.tokenizer,
         ]
@@ -169,7 +170,7 @@ class OpenAIModel:
             return await self._score([r for r in requests if isinstance(r, Scored)])
         except QuestionRefused as refusal:
             response: Response = Failure(f"the server refused it: {refusal.reason}")
-            if refusal.filtered:
+            if refusal.filtered and isinstance(requests[0], GenerateRequest):
                 response = Generation("", finish_reason="content_filter")
             return Reply([response] * len(requests))
 

@@ -24,7 +24,7 @@ from llmeval.models.served.completions import (
     encode_wanted,
 )
 from llmeval.models.served.dialect import Dialect
-from llmeval.models.served.transport import QuestionRefused, Transport
+from llmeval.models.served.transport import QuestionRefused, Transport, insist
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog. The capital of France is",
@@ -77,7 +77,7 @@ async def try_echo(transport: Transport, dialect: Dialect) -> EchoVerdict:
 
 
 async def _ask(transport: Transport, body: dict[str, object]) -> Echo:
-    return decode_echo((await transport.insist(PATH, body)).body)
+    return decode_echo((await insist(lambda: transport.post(PATH, body))).body)
 
 
 def _find_fault(whole: str, said: Echo, echo: Echo, new_tokens: int) -> str | None:
@@ -89,6 +89,8 @@ def _find_fault(whole: str, said: Echo, echo: Echo, new_tokens: int) -> str | No
         return "the echo has fewer tokens than the text"
     if any(value is None for value in echo.logprobs[1:known]):
         return "the echo leaves log-probabilities out"
+    if any(value is None for value in echo.best[1:known]):
+        return "the echo does not tell the most probable token"
     differences = _differences(said, echo, new_tokens)
     if max(differences) > _TOLERANCE or sum(differences) / len(differences) > _TOGETHER:
         return (
@@ -115,7 +117,7 @@ async def takes_wanted_tokens(transport: Transport, dialect: Dialect, tokens: li
     """
     try:
         body = encode_wanted(dialect, tokens[:-1], tokens[-1:])
-        found = decode_wanted((await transport.insist(PATH, body)).body)
+        found = decode_wanted((await insist(lambda: transport.post(PATH, body))).body)
         echo = await _ask(transport, encode_echo(dialect, tokens, new_tokens=1))
     except (UsageError, TryAgain, QuestionRefused, ValueError):
         return False
@@ -128,7 +130,7 @@ async def offers_top_logprobs(transport: Transport, dialect: Dialect) -> bool:
     sampling = Sampling(max_tokens=1)
     request = GenerateRequest("Answer with the letter A.", sampling, top_logprobs=5)
     try:
-        received = await transport.insist(chat.PATH, chat.encode(dialect, [request]))
+        received = await insist(lambda: transport.post(chat.PATH, chat.encode(dialect, [request])))
         (answer,) = chat.decode([request], received.body)
     except (UsageError, TryAgain, QuestionRefused):
         return False

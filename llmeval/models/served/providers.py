@@ -90,7 +90,9 @@ def read_providers(workspace: Path | None = None) -> dict[str, Provider]:
     if own.is_file():
         for name, entry in _read_file(own).items():
             built_in = table.get(name, {})
-            models = [*entry.get("models", []), *built_in.get("models", [])]
+            models = entry.get("models", [])
+            if isinstance(models, list):  # else the check below says what is wrong
+                models = [*models, *built_in.get("models", [])]
             table[name] = {**built_in, **entry, "models": models}
     providers = {}
     for name, entry in table.items():

@@ -58,7 +58,10 @@ def _read_status(
 ) -> FinishReason:
     if body.get("status") == "incomplete":
         details = body.get("incomplete_details")
-        return read_finish(details.get("reason") if isinstance(details, dict) else None, text)
+        reason = details.get("reason") if isinstance(details, dict) else None
+        if reason is None:
+            raise TryAgain("the response is incomplete, and does not say why")
+        return read_finish(reason, text)
     if not text and any(item.get("type") == "function_call" for item in items):
         return "tool_call"
     return "stop"
@@ -68,7 +71,8 @@ def _texts(
     items: Sequence[Mapping[str, Any]], kind: str, where: str, types: Sequence[str]
 ) -> list[str]:
     """Return the texts of all parts of some types in the items of a kind."""
-    parts = [p for item in items if item.get("type") == kind for p in item.get(where) or ()]
+    fitting = [item.get(where) for item in items if item.get("type") == kind]
+    parts = [part for content in fitting if isinstance(content, list) for part in content]
     return [
         str(part.get("text") or part.get("refusal") or "")
         for part in parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -51,6 +51,9 @@ class ServedSettings(Settings):
         server: what to start for the run, to wait for, and to stop in the end.
         price_input, price_cached, price_output: USD for a million tokens; None asks the table.
     """
+
+    KEEPS_NONE: ClassVar[frozenset[str]] = frozenset({"reasoning_effort"})  # an effort, too
+    SECRETIVE: ClassVar[frozenset[str]] = frozenset({"headers", "base_url", "extra_body", "query"})
 
     base_url: str | None = None
     provider: str | None = None
@@ -107,9 +110,17 @@ class ServedSettings(Settings):
         return self.price_input is not None or self.price_output is not None
 
 
-def _secret_fields(body: Mapping[str, Any]) -> list[str]:
-    secret = re.compile(r"api.?key|authorization|password|secret", re.IGNORECASE)
-    return [name for name in body if secret.search(name)]
+_SECRET_FIELDS = re.compile(r"api.?key|authorization|password|secret", re.IGNORECASE)
+
+
+def _secret_fields(body: Any) -> list[str]:
+    """Return the names of fields that look like secrets, however deep they are."""
+    if isinstance(body, list):
+        return [name for part in body for name in _secret_fields(part)]
+    if not isinstance(body, Mapping):
+        return []
+    own = [str(name) for name in body if _SECRET_FIELDS.search(str(name))]
+    return own + [name for part in body.values() for name in _secret_fields(part)]
 
 
 def clean_url(url: str) -> str:
@@ -121,9 +132,11 @@ def clean_url(url: str) -> str:
     url = url if "://" in url else f"http://{url}"
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"no URL of a server, e.g. http://localhost:8000/v1: {url!r}")
+        raise ValueError("no URL of a server, e.g. http://localhost:8000/v1")
     if parts.username or parts.password:
         raise ValueError("a URL with a password in it would be written down: use key_env")
+    if parts.query or parts.fragment:
+        raise ValueError('parameters of a URL go into query, e.g. {"api-version": "2024-10-21"}')
     path = _ENDPOINTS.sub("", parts.path.rstrip("/"))
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import datetime
 import email.utils
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -28,16 +29,23 @@ _OVERLOADED = {429, 503, 529}
 _UNREACHABLE = {502, 503, 504, 521, 522, 523, 524}
 _NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _CONTEXT = re.compile(
-    r"context.?length|maximum context|context window|max_model_len|too long|longer than the max",
+    r"context.?(length|size)|maximum (context|prompt)|context window|max_model_len|too long"
+    r"|longer than the max|tokens. \+ .max_new_tokens",
     re.IGNORECASE,
 )
-_FILTER = re.compile(r"content.?filter|content management policy|safety system", re.IGNORECASE)
+_FILTER = re.compile(
+    r"content.?filter|content management policy|safety system|violating our usage policy",
+    re.IGNORECASE,
+)
 _KEY_LIKE = re.compile(r"\b(sk|pk|key|gsk|xai|tok)[-_][\w-]{6,}|Bearer\s+\S+", re.IGNORECASE)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _LONGEST_MESSAGE = 500
 _INSIST = 4
+NO_CONNECTION = "no connection"
+
+T = TypeVar("T")
 
 
 class QuestionRefused(Exception):
@@ -97,17 +105,6 @@ class Transport:
         data = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
         return await self._request("POST", self.base_url + path, data)
 
-    async def insist(self, path: str, body: Mapping[str, Any]) -> Received:
-        """Post as :meth:`post`, and a few times again: before a run, no engine does that."""
-        for attempt in range(_INSIST):
-            try:
-                return await self.post(path, body)
-            except TryAgain as fault:
-                if attempt + 1 == _INSIST:
-                    raise
-                await asyncio.sleep(min(fault.after or 0.0, 30.0) or 0.3 * 2**attempt)
-        raise AssertionError("unreachable")
-
     async def post_beside(self, path: str, body: Mapping[str, Any]) -> Received:
         """Post beside ``/v1`` instead of under it, as vLLM's own endpoints are."""
         root = self.base_url.removesuffix("/v1")
@@ -135,7 +132,7 @@ class Transport:
         except aiohttp.ClientConnectorCertificateError as error:
             raise UsageError(f"no trusted connection: {error}", where=url) from error
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-            raise TryAgain(f"no connection: {_os_reason(error)}", unreachable=True) from error
+            raise TryAgain(f"{NO_CONNECTION}: {_os_reason(error)}", unreachable=True) from error
         except aiohttp.ClientPayloadError as error:
             raise TryAgain("the answer broke off") from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -207,6 +204,22 @@ class Transport:
         return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
+async def insist(step: Callable[[], Awaitable[T]]) -> T:
+    """Take a step a few times until it succeeds: before a run, no engine does that.
+
+    Raises:
+        TryAgain: it never did.
+    """
+    for attempt in range(_INSIST):
+        try:
+            return await step()
+        except TryAgain as fault:
+            if attempt + 1 == _INSIST or fault.reason.startswith(NO_CONNECTION):
+                raise
+            await asyncio.sleep(min(fault.after or 0.3 * 2**attempt, 30.0))
+    raise AssertionError("the last attempt returns or raises")
+
+
 _MENDS = {
     401: "check the key: the environment variable that key_env names",
     402: "the account has no credit",
@@ -275,6 +288,7 @@ def _read_span(text: str | None) -> float | None:
 
 def _number(text: str | None) -> float | None:
     try:
-        return max(0.0, float(text)) if text is not None else None
+        number = float(text) if text is not None else math.nan
     except ValueError:
         return None
+    return max(0.0, number) if math.isfinite(number) else None

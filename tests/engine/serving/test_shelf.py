@@ -158,11 +158,6 @@ def test_a_disk_that_is_full_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
         shelf.put(1, result(1, size=100_000))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=OSError,
-    reason="shelf.py:close writes once more what the full disk did not take, which raises OSError",
-)
 def test_a_shelf_on_a_full_disk_can_be_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

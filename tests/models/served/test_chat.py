@@ -352,11 +352,6 @@ FULL = body(
 )
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="dialect.py:read_choices sorts by an index that need not be a number, and "
-    "chat.py:_read_top_logprobs unpacks a top_logprobs that need not be a list: TypeError",
-)
 @settings(max_examples=500)
 @given(bodies(FULL))
 def test_an_answer_that_is_spoiled_anywhere_is_read_or_asked_again(answer: Any) -> None:

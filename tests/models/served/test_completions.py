@@ -180,11 +180,6 @@ def test_a_server_that_does_not_say_what_was_wanted_is_told_apart(tokens: Any, t
         decode_wanted(wanted(tokens, tops))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="completions.py:decode_echo and _best take what a server sends for lists and numbers: "
-    "TypeError, and ValueError of the wrong kind further on",
-)
 @settings(max_examples=500)
 @given(bodies(ECHO))
 def test_a_spoiled_echo_is_read_or_refused(answer: Any) -> None:

@@ -163,11 +163,6 @@ def test_the_right_key_opens(mock: MockServer, monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(one(by_header, ask("Hello")), Generation)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="model.py:_make_headers takes the key as it is; aiohttp refuses the header with a "
-    "ValueError, which ends as a fault of llmeval itself",
-)
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_key_from_a_file_with_its_line_end_opens_or_is_one_line(
     mock: MockServer, monkeypatch: pytest.MonkeyPatch, end: str
@@ -340,12 +335,6 @@ FAULTS: dict[str, Callable[[], Exception]] = {
 }
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="survey.py:look_up_model gets the list once, and model.py:_choose_tokenization asks for "
-    "tokens once: a passing fault takes the length, vLLM's own fields or the tokenization from a "
-    "whole run, under the same fingerprint as to the former two",
-)
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_fault_that_passes_changes_nothing_of_what_is_found(
     mock: MockServer, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -438,12 +427,6 @@ def test_an_identity_stands_for_an_address_that_moves() -> None:
     assert len(prints) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="model.py:_answer_makers holds the length that the user names, not the one that the "
-    "server tells: started anew with another max_model_len, it cuts other prompts from the left, "
-    "and the journal gives the answers of before",
-)
 def test_it_changes_with_the_servers_length_where_that_cuts_prompts(mock: MockServer) -> None:
     prints = set()
     for length in (64, 128):
@@ -511,11 +494,6 @@ def test_a_question_that_is_refused_costs_itself_only(mock: MockServer) -> None:
     assert filtered == Generation("", finish_reason="content_filter")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="model.py:call answers a log-probability that a content filter refuses with a "
-    "Generation, which is journaled as its answer and breaks its task in every run from then on",
-)
 def test_a_log_probability_that_a_filter_refuses_is_no_generation(mock: MockServer) -> None:
     model = explored(mock.url, "loglikelihood")
     answer = one(model, LoglikelihoodRequest("[[400:the content filter was triggered]] a", " b"))
@@ -617,11 +595,6 @@ def test_a_server_without_log_probabilities_is_warned_of(
     assert "shifted by a token" in caplog.text
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="nothing checks --max-usd against a price that is not known: a budget of dollars then "
-    "bounds nothing, without a word",
-)
 def test_a_budget_of_dollars_needs_a_price(mock: MockServer, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="price"):
         llmeval.run(

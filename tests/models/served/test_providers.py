@@ -137,10 +137,6 @@ def test_a_malformed_file_is_one_line_with_its_place(tmp_path: Path, text: str, 
         "providers: {openai: {models: null}}",
     ],
 )
-@pytest.mark.xfail(
-    strict=True,
-    reason="providers.py:read_providers unpacks `models` before it is checked: TypeError",
-)
 def test_models_that_are_no_list_are_one_line_as_well(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match=r"openai\.models"):
         read_providers(write(tmp_path, text))

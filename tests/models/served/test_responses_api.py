@@ -95,10 +95,6 @@ def test_thoughts_that_took_all_the_room_leave_an_empty_answer_that_says_so() ->
     assert (found.text, found.finish_reason) == ("", "length")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="responses_api.py:_read_status: incomplete without a reason is read as a whole answer",
-)
 @pytest.mark.parametrize("details", [None, {}, {"reason": None}])
 def test_an_incomplete_answer_without_a_reason_is_no_whole_one(details: Any) -> None:
     answer = body(message(text("Hel")), status="incomplete", incomplete_details=details)
@@ -137,10 +133,6 @@ GOOD = body(
 )
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="responses_api.py:_texts goes over a content that need not be a list: TypeError",
-)
 @settings(max_examples=500)
 @given(bodies(GOOD))
 def test_a_spoiled_answer_is_read_or_asked_again(answer: Any) -> None:

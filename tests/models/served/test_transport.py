@@ -271,11 +271,6 @@ OTHER_FILTERS = [
         ),
     ),
 ]
-MISSED = pytest.mark.xfail(
-    strict=True,
-    reason="transport.py:_CONTEXT and _FILTER do not know it, so one question ends the whole run, "
-    "and the same command ends at the same question again",
-)
 
 
 @pytest.mark.parametrize(
@@ -283,8 +278,8 @@ MISSED = pytest.mark.xfail(
     [
         *((*each, False) for each in LENGTHS),
         *((*each, True) for each in FILTERS),
-        *(pytest.param(*each, False, marks=MISSED) for each in OTHER_LENGTHS),
-        *(pytest.param(*each, True, marks=MISSED) for each in OTHER_FILTERS),
+        *((*each, False) for each in OTHER_LENGTHS),
+        *((*each, True) for each in OTHER_FILTERS),
     ],
 )
 def test_what_is_about_one_question_is_no_end_of_the_run(
@@ -409,11 +404,6 @@ def test_any_header_is_seconds_or_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["inf", "nan", "1e400"])
-@pytest.mark.xfail(
-    strict=True,
-    reason="transport.py:_number takes inf and nan for seconds; inf is beyond all patience and "
-    "ends the run, nan is no wait at all",
-)
 def test_what_is_no_number_of_seconds_says_nothing(server: Scripted, text: str) -> None:
     server.answers(429, error("Rate limit reached"), Retry_After=text)
     assert fault(server.url).after is None
