@@ -10,8 +10,13 @@ from typing import Any
 from llmeval.core.errors import UsageError
 
 
-def find_command(run_id: str, out: Path = Path("results")) -> list[str]:
+def find_command(run_id: str, out: str | None = None) -> list[str]:
     """Return the command of a run that has not ended: the one named, or the newest.
+
+    Args:
+        run_id: empty for the newest.
+        out: another folder of records than ``results``; runs of this workspace that were killed
+            are found wherever their records are.
 
     Raises:
         UsageError: there is none, or its record does not hold its command.
@@ -19,7 +24,9 @@ def find_command(run_id: str, out: Path = Path("results")) -> list[str]:
     from llmeval.home import find_workspace
     from llmeval.runs.unfinished import list_unfinished
 
-    folder = out if out.is_dir() else find_workspace() / "results"
+    folder = Path(out or "results")
+    if not folder.is_dir():
+        folder = find_workspace() / "results"
     records = {*folder.glob("*"), *list_unfinished(find_workspace())}
     manifests = [_read(record / "manifest.json") for record in records]
     unfinished = [m for m in manifests if m.get("status") not in (None, "complete")]

@@ -65,7 +65,7 @@ def _read(argv: Sequence[str]) -> tuple[Any, Sequence[str]]:
         return arguments, argv
     from llmeval.cli.resume import find_command, without_resume
 
-    command = [*find_command(arguments.resume), *without_resume(argv)]
+    command = [*find_command(arguments.resume, arguments.out), *without_resume(argv)]
     return build_parser().parse_args(command), command
 
 

@@ -43,7 +43,7 @@ _INSTRUCTION = "Reply with the letter of the right answer, and nothing else."
 _MOST_TOKENS = 256  # room for a model that explains itself all the same
 _ALTERNATIVES = 20
 _SINGLE_LETTER = re.compile(r"\s*[(\[]?([A-Z])[)\].:]?\s*")
-_ANSWER_CUE = re.compile(r"(?:\A|\n)\s*(?:Answer|A)\s*:\s*\Z")
+_ANSWER_CUE = re.compile(r"\s*(?:(?<!\S)Answer|(?:\A|\n)[^\S\n]*A)\s*:\s*\Z")
 
 
 async def ask_first(task: Task, sample: Sample) -> list[Request]:

@@ -353,11 +353,12 @@ def test_the_key_is_nowhere(llmeval: Command, workspace: Path, server: MockServe
 
 
 def test_wrong_use(llmeval: Command, server: MockServer) -> None:
-    asked = command(server)
+    asked, priced = command(server), command(server)
+    priced[priced.index("-a") + 1] += ",price_input=1,price_output=2"
     for arguments, said in (
         (["-m", "baseline:random", "-t", "colours", "--batch"], "--batch: baseline:random has no"),
         ([*asked, "--wait"], "--wait: there is nothing to wait for (it needs --batch)"),
-        ([*asked, "--batch", "--max-usd", "1"], "--max-usd: a batch does not stop at a cost"),
+        ([*priced, "--batch", "--max-usd", "1"], "--max-usd: a batch does not stop at a cost"),
     ):
         ended = llmeval("run", *arguments)
         assert (ended.code, said in ended.error) == (2, True), ended.error

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from llmeval.cli.resume import find_command, without_resume
 from llmeval.core import UsageError
+from llmeval.runs.unfinished import note_run
 from tests.cli.conftest import Command
 
 
@@ -158,4 +159,5 @@ def test_a_run_with_its_record_elsewhere_goes_on_as_well(
     assert llmeval("run", *command).code == 0
     ((run_id, _),) = manifests(workspace / "elsewhere").items()
     break_off(workspace / "elsewhere", run_id)
+    note_run(workspace, run_id, workspace / "elsewhere" / run_id)  # as a killed run leaves it
     assert llmeval("run", *again).code == 0

@@ -108,7 +108,7 @@ def fail(requests: Sequence[Request]) -> None:
 def poor_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that cannot answer one of the eight questions."""
     model = FakeModel(before=fail, batch=1)
-    monkeypatch.setattr("llmeval.session.load_model", lambda name, settings: model)
+    monkeypatch.setattr("llmeval.preparation.load_model", lambda name, settings: model)
 
 
 @pytest.mark.usefixtures("poor_model")

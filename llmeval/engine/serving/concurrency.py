@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-START = 16
+START = 32
 """Calls in flight at the beginning, where so many are allowed."""
 
 _LATENCY_HOLDS = 1.5  # times the best median seen: still what it was
@@ -22,6 +22,7 @@ _GROWTH = 1.25  # of a round after slow start
 _REST = 8  # rounds without a trial after one that gained nothing
 _LEAST_ROUND = 8  # answers: a median of fewer says little
 _OVERLOADED = 0.2  # share of a round's calls that are turned away
+_SMOOTHING = 0.3  # weight of the newest lag
 _FEW = 3  # calls turned away that say nothing yet
 
 
@@ -44,6 +45,7 @@ class Concurrency:
         self._last_limit = self.limit
         self._rest = 0
         self._halved = float("-inf")
+        self._lag = 0.0
         self._begin_round()
 
     def _begin_round(self) -> None:
@@ -58,6 +60,10 @@ class Concurrency:
         self._full = self._full and in_flight >= self.limit
         if len(self._latencies) >= max(self.limit, _LEAST_ROUND):
             self._end_round()
+
+    def note_lag(self, seconds: float) -> None:
+        """Note how late this process itself is: answers wait for it, not only for the server."""
+        self._lag += _SMOOTHING * (seconds - self._lag)
 
     def note_overload(self, sent: float) -> None:
         """The server turned a call away; where it does so often, it has too much to do.
@@ -83,7 +89,8 @@ class Concurrency:
         self._begin_round()
 
     def _end_round(self) -> None:
-        latency = median(self._latencies)
+        # An answer waits for this process as it goes out and as it comes in.
+        latency = max(0.0, median(self._latencies) - 2 * self._lag)
         rate = len(self._latencies) / max(self._clock() - self._began, 1e-9)
         limit, full = self.limit, self._full
         if full:  # else there was too little to ask, which says nothing about the server

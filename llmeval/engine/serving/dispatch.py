@@ -35,6 +35,7 @@ FIRST_DELAY = 0.5
 """Seconds before the second attempt; doubled for each further one."""
 
 LONGEST_DELAY = 60.0
+_TICK = 0.05  # seconds
 _OUTAGE = 20  # failures in a row in which nobody answered at all
 _OUTAGE_DELAY = 10.0  # seconds between two calls then, at most
 
@@ -106,9 +107,7 @@ class Dispatcher:
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.traced = Traced()
         self.busy_seconds = 0.0
-        if budget.limits.minutes is not None:
-            left = max(0.0, 60 * budget.limits.minutes)
-            self._later(left, self._pump)
+        self._tick(self._loop.time())
 
     def submit(self, requests: Sequence[Request], order: Order) -> asyncio.Future[Reply]:
         """Let a call wait for its turn; its future gets a reply, where need be of failures."""
@@ -158,40 +157,56 @@ class Dispatcher:
         self._pump()
 
     def _pump(self) -> None:
-        """Send what may be sent now."""
-        while self._waiting and self._may_send(self._waiting[0]):
-            call = heapq.heappop(self._waiting)
-            if call.answered.done():  # whoever asked does not wait any more
-                continue
-            self._send(call)
+        """Send what may be sent now; find out whether that was the end."""
+        while (call := self._take_next()) is not None:
+            if not self._flying:
+                self._busy_since = time.monotonic()
+            job = self._loop.create_task(self._fly(call))
+            self._flying.add(job)
+            self.traced.most_in_flight = max(self.traced.most_in_flight, len(self._flying))
+            job.add_done_callback(self._land)
         if self._budget.is_late and self._stopping is None:
             self._stopping = self._budget.reached()
         if self._stopping is not None and not self._flying:
             self.fail(self._stopping)
 
-    def _may_send(self, call: _Call) -> bool:
-        if self._stopping is not None or len(self._flying) >= self._concurrency.limit:
+    def _take_next(self, landing: int = 0) -> _Call | None:
+        """Return the next call, to be sent at once; None where none may be sent now.
+
+        Args:
+            landing: calls that count as in flight, and are not any more.
+        """
+        while self._waiting and self._may_send(self._waiting[0], len(self._flying) - landing):
+            call = heapq.heappop(self._waiting)
+            if call.answered.done():  # whoever asked does not wait any more
+                continue
+            self._pace.take(call.tokens)
+            self._budget.hold(len(call.requests), call.usd)
+            self.traced.calls += 1
+            return call
+        return None
+
+    def _may_send(self, call: _Call, in_flight: int) -> bool:
+        if self._stopping is not None or in_flight >= self._concurrency.limit:
             return False
         if (wait := self._pace.wait()) > 0:
             self._wake_in(wait)
             return False
         if reached := self._budget.reached(len(call.requests), call.usd):
             # What is in flight may cost less than it was thought to, and then there is room.
-            if not self._flying or self._budget.is_late:
+            if not in_flight or self._budget.is_late:
                 self._stopping = reached
             return False
         return True
 
-    def _send(self, call: _Call) -> None:
-        self._pace.take(call.tokens)
-        self._budget.hold(len(call.requests), call.usd)
-        if not self._flying:
-            self._busy_since = time.monotonic()
-        job = self._loop.create_task(self._carry(call))
-        self._flying.add(job)
-        self.traced.calls += 1
-        self.traced.most_in_flight = max(self.traced.most_in_flight, len(self._flying))
-        job.add_done_callback(self._land)
+    async def _fly(self, call: _Call) -> None:
+        """Make a call, and then the next one: nothing else has to happen in between."""
+        following: _Call | None = call
+        while following is not None:
+            await self._carry(following)
+            following = self._take_next(landing=1)
+            if self._waiting and len(self._flying) < self._concurrency.limit:
+                self._pump()  # more may be in flight than were
 
     def _land(self, job: asyncio.Task[None]) -> None:
         self._flying.discard(job)
@@ -291,6 +306,14 @@ class Dispatcher:
             return fault.after * self._random.uniform(1.0, 1.1)
         longest: float = min(LONGEST_DELAY, FIRST_DELAY * 2 ** max(0, call.attempts - 1))
         return longest * self._random.uniform(0.5, 1.0)
+
+    def _tick(self, planned: float) -> None:
+        """Measure how late this event loop is, look at the clock, and again in a moment."""
+        now = self._loop.time()
+        self._concurrency.note_lag(now - planned)
+        self._later(_TICK, self._tick, now + _TICK)
+        if self._budget.is_late:  # although nothing comes back that would tell
+            self._pump()
 
     # -- timers and the end ----------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class ByServer:
         self._transport = transport
         self._model = model
         self._max_length = max_length
-        self._known: OrderedDict[tuple[str, bool], list[int]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bool], asyncio.Future[list[int]]] = OrderedDict()
 
     async def encode(self, request: Scored) -> Rows | Failure:
         if isinstance(request, RollingRequest):
@@ -124,16 +125,28 @@ class ByServer:
     async def tokenize(self, text: str, special: bool = True) -> list[int]:
         """Return a text's tokens; TryAgain or UsageError where the server tells none."""
         key = (text, special)
-        if key in self._known:
+        known = self._known.get(key)
+        if known is None or known.get_loop() is not asyncio.get_running_loop():
+            # Choices of one context ask for it at the same time: they share the call.
+            known = asyncio.ensure_future(self._ask(text, special))
+            known.add_done_callback(lambda done: self._forget_fault(key, done))
+            self._known[key] = known
+            if len(self._known) > _KEPT_TEXTS:
+                self._known.popitem(last=False)
+        else:
             self._known.move_to_end(key)
-            return self._known[key]
+        return await asyncio.shield(known)
+
+    def _forget_fault(self, key: tuple[str, bool], done: asyncio.Future[list[int]]) -> None:
+        """Let a text whose call failed be asked for again."""
+        if (done.cancelled() or done.exception()) and self._known.get(key) is done:
+            del self._known[key]
+
+    async def _ask(self, text: str, special: bool) -> list[int]:
         body = {"model": self._model, "prompt": text, "add_special_tokens": special}
         tokens = (await self._transport.post_beside("/tokenize", body)).body.get("tokens")
         if not isinstance(tokens, list) or not all(isinstance(t, int) for t in tokens):
             raise TryAgain("the server tells no tokens")
-        self._known[key] = tokens
-        if len(self._known) > _KEPT_TEXTS:
-            self._known.popitem(last=False)
         return tokens
 
 

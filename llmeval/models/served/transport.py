@@ -30,7 +30,7 @@ _UNREACHABLE = {502, 503, 504, 521, 522, 523, 524}
 _NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _CONTEXT = re.compile(
     r"context.?(length|size)|maximum (context|prompt)|context window|max_model_len|too long"
-    r"|longer than the max|tokens. \+ .max_new_tokens",
+    r"|longer than the max|tokens \+ .max_new_tokens",
     re.IGNORECASE,
 )
 _FILTER = re.compile(

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmeval.engine.serving.concurrency import START, Concurrency
+from llmeval.engine.serving.concurrency import Concurrency
+
+START = 16  # calls in flight at the beginning, in these tests
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_start() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llmeval.engine.serving.concurrency.START", START)
+        yield
 
 
 class Clock:

@@ -120,7 +120,7 @@ def test_a_workspaces_entries_win_and_leave_the_others(tmp_path: Path) -> None:
         ("providers: {openai: {models: [{match: a, price: {input: -1, output: 2}}]}}", "input"),
         ("providers: {x: {models: [{price: {input: 1, output: 2}}]}}", "x.models.0.match"),
         ("providers: {x: {api: embeddings}}", "x.api"),
-        ("providers: {openai: {models: {match: a}}}", "openai.models.0"),
+        ("providers: {openai: {models: {match: a}}}", "openai.models"),
     ],
 )
 def test_a_malformed_file_is_one_line_with_its_place(tmp_path: Path, text: str, part: str) -> None:
