@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-START = 32
+START = 64
 """Calls in flight at the beginning, where so many are allowed."""
 
 _LATENCY_HOLDS = 1.5  # times the best median seen: still what it was
