@@ -41,7 +41,7 @@ HOSTILE = ["", " ", "\n\n", "\x00", "\ud800", "a\udfffb", "🦊", "e\u0301", "\u
 def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The warnings that a model gives."""
     texts: list[str] = []
-    for room in ("hf.model", "chat"):
+    for room in ("hf.questions", "chat"):
         monkeypatch.setattr(f"llmeval.models.{room}.warn_once", texts.append)
     return texts
 

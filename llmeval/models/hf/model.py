@@ -13,21 +13,17 @@ from typing import Any
 from llmeval.core.hashes import fingerprint
 from llmeval.core.protocols import Answers
 from llmeval.core.requests import (
-    GenerateRequest,
-    LoglikelihoodRequest,
     Request,
-    RollingRequest,
 )
-from llmeval.core.responses import Failure
-from llmeval.models.chat import render_chat, render_prompt, warn_once
-from llmeval.models.hf.completions import PromptRow
+from llmeval.models.chat import render_chat
 from llmeval.models.hf.computer import Computer, Work, load_computer
 from llmeval.models.hf.generation import GENERATION_VERSION
+from llmeval.models.hf.questions import QuestionEncoder
 from llmeval.models.hf.runner import Effort
 from llmeval.models.hf.scoring import SCORING_VERSION
 from llmeval.models.hf.source import Source
 from llmeval.models.hf.throughput import Figures
-from llmeval.models.hf.tokens import RULES_VERSION, Encoded, clean
+from llmeval.models.hf.tokens import RULES_VERSION
 from llmeval.models.hf.workers import Crew, assign
 from llmeval.models.settings import ModelSettings
 
@@ -62,6 +58,7 @@ class HFModel:
         self._rules = crew.own.rules
         self._planned: dict[tuple[Request, ...], Work] = {}
         self._figures = Figures(self._checkpoint.model, crew.concurrency)
+        self._questions = QuestionEncoder(self._rules, self._computer.generator.room, name)
         self._fingerprint = fingerprint(self._answer_makers())
 
     def close(self) -> None:
@@ -110,21 +107,21 @@ class HFModel:
 
     def prepare(self, requests: Sequence[Request]) -> None:
         """Tokenize questions ahead of time; the tokenizer's cache keeps what it finds."""
-        self._encode(list(dict.fromkeys(requests)))
+        self._questions.encode(list(dict.fromkeys(requests)))
 
     def plan(self, requests: Sequence[Request]) -> list[list[int]]:
         """Cut requests into batches that share what they have in common.
 
         What each batch has to compute is kept for :meth:`answer` until the next plan.
         """
-        works = self._computer.plan(self._encode(requests))
+        works = self._computer.plan(self._questions.encode(requests))
         self._planned = {tuple(requests[i] for i in work.members): work for work in works}
         return [work.members for work in works]
 
     def answer(self, requests: Sequence[Request]) -> Answers:
         """Answer one batch of :meth:`plan`; other batches are answered too, perhaps slower."""
         work = self._planned.get(tuple(requests))
-        works = [work] if work else self._computer.plan(self._encode(requests))
+        works = [work] if work else self._computer.plan(self._questions.encode(requests))
         members = range(len(requests)) if work else [i for w in works for i in w.members]
         began = time.monotonic()
         parts = [self._crew.compute(work) for work in works]
@@ -133,7 +130,7 @@ class HFModel:
         distinct = sum(part.distinct_tokens for part in parts)
         self._figures.add(effort, distinct, time.monotonic() - began)
         for request in requests:
-            self._warn(request)
+            self._questions.warn(request)
         return Answers([responses[i] for i in range(len(requests))], effort.tokens, distinct)
 
     def apply_chat_template(
@@ -164,37 +161,3 @@ class HFModel:
             "max_gen_toks": self._settings.max_gen_toks,
             "chat_template": self._checkpoint.tokenizer.chat_template,
         }
-
-    def _encode(self, requests: Sequence[Request]) -> list[Encoded | PromptRow | Failure]:
-        """Turn questions into tokens, or into the reason why they have no answer."""
-        found: dict[Request, Encoded | PromptRow | Failure] = {}
-        pairs = [r for r in requests if isinstance(r, LoglikelihoodRequest)]
-        found.update(zip(pairs, self._rules.encode_pairs(pairs), strict=True))
-        texts = [r for r in requests if isinstance(r, RollingRequest)]
-        found.update(zip(texts, self._rules.encode_rolling(texts), strict=True))
-        prompts = [r for r in requests if isinstance(r, GenerateRequest)]
-        tokenizer = self._checkpoint.tokenizer
-        rendered = [render_prompt(tokenizer, request, self._name) for request in prompts]
-        tokens = self._rules.encode_prompts(rendered)
-        for request, row in zip(prompts, tokens, strict=True):
-            found[request] = self._computer.generator.room.fit(request, row)
-        return [found[request] for request in requests]
-
-    def _warn(self, request: Request) -> None:
-        """Say once what a request asked for that could not be done as asked."""
-        if isinstance(request, GenerateRequest) and self._computer.generator.room.shortens(
-            request.sampling
-        ):
-            warn_once("more new tokens are asked for than the context holds: cut to half of it")
-        if any(text != clean(text) for text in _texts(request)):
-            warn_once("lone surrogates in a text were replaced: no tokenizer has them")
-
-
-def _texts(request: Request) -> tuple[str, ...]:
-    if isinstance(request, LoglikelihoodRequest):
-        return (request.context, request.continuation)
-    if isinstance(request, RollingRequest):
-        return (request.text,)
-    if isinstance(request.prompt, str):
-        return (request.prompt,)
-    return tuple(message.content for message in request.prompt)

@@ -9,11 +9,12 @@ from typing import Any
 from llmeval.core.errors import UsageError
 from llmeval.core.hashes import fingerprint
 from llmeval.core.protocols import Answers, Model
-from llmeval.core.requests import GenerateRequest, LoglikelihoodRequest, Request, RollingRequest
+from llmeval.core.requests import GenerateRequest, Request
 from llmeval.core.responses import Failure, Response
-from llmeval.models.chat import render_chat, render_prompt, warn_once
+from llmeval.models.chat import render_chat, warn_once
 from llmeval.models.hf.completions import PromptRow
-from llmeval.models.hf.tokens import RULES_VERSION, Encoded, TokenRules, clean
+from llmeval.models.hf.questions import Item, QuestionEncoder
+from llmeval.models.hf.tokens import RULES_VERSION, Encoded, TokenRules
 from llmeval.models.vllm.checkpoint import Checkpoint, read_checkpoint
 from llmeval.models.vllm.engine import Engine
 from llmeval.models.vllm.generation import GENERATION_VERSION, Completer
@@ -26,8 +27,6 @@ _PLACEMENT = {
     "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "batch_size",
     "gpu_memory_utilization", "enforce_eager",
 }  # fmt: skip
-
-Item = Encoded | PromptRow | Failure
 
 
 def load_vllm_model(target: str, name: str, settings: VllmSettings) -> Model:
@@ -69,6 +68,7 @@ class VllmModel:
             settings.prefix_token_id,
         )
         self._completer = Completer(self._rules, settings.max_gen_toks)
+        self._questions = QuestionEncoder(self._rules, self._completer.room, name)
         self._planned: dict[Request, Item] = {}
         self._seconds = 0.0
         self._fingerprint = fingerprint(self._answer_makers())
@@ -124,11 +124,11 @@ class VllmModel:
 
     def prepare(self, requests: Sequence[Request]) -> None:
         """Tokenize questions ahead of time; the tokenizer's cache keeps what it finds."""
-        self._encode(list(dict.fromkeys(requests)))
+        self._questions.encode(list(dict.fromkeys(requests)))
 
     def plan(self, requests: Sequence[Request]) -> list[list[int]]:
         """Cut questions into batches of one kind, those that begin alike side by side."""
-        items = self._encode(requests)
+        items = self._questions.encode(requests)
         self._planned = dict(zip(requests, items, strict=True))
         idle = [i for i, item in enumerate(items) if _needs_nothing(item)]
         scored = [
@@ -152,7 +152,11 @@ class VllmModel:
         """
         planned = self._planned
         known = all(request in planned for request in requests)
-        items = [planned[request] for request in requests] if known else self._encode(requests)
+        items = (
+            [planned[request] for request in requests]
+            if known
+            else self._questions.encode(requests)
+        )
         before, began = self._engine.work.computed, time.monotonic()
         self._engine.forget()
         answers: dict[int, Response] = {
@@ -219,31 +223,10 @@ class VllmModel:
             "tokenizers": tokenizers.__version__,
         }
 
-    def _encode(self, requests: Sequence[Request]) -> list[Item]:
-        """Turn questions into tokens, or into the reason why they have no answer."""
-        found: dict[Request, Item] = {}
-        pairs = [r for r in requests if isinstance(r, LoglikelihoodRequest)]
-        found.update(zip(pairs, self._rules.encode_pairs(pairs), strict=True))
-        texts = [r for r in requests if isinstance(r, RollingRequest)]
-        found.update(zip(texts, self._rules.encode_rolling(texts), strict=True))
-        prompts = [r for r in requests if isinstance(r, GenerateRequest)]
-        tokenizer = self._checkpoint.tokenizer
-        tokens = self._rules.encode_prompts(
-            [render_prompt(tokenizer, request, self._name) for request in prompts]
-        )
-        for request, row in zip(prompts, tokens, strict=True):
-            found[request] = self._completer.room.fit(request, row)
-        return [found[request] for request in requests]
-
     def _warn(self, request: Request) -> None:
-        """Say once what a request asked for that could not be done as asked."""
-        if isinstance(request, GenerateRequest):
-            if self._completer.room.shortens(request.sampling):
-                warn_once("more new tokens are asked for than the context holds: cut to half of it")
-            if 0 < request.sampling.temperature < 0.01:
-                warn_once("vLLM draws with a temperature of .01 at least")
-        if any(text != clean(text) for text in _list_texts(request)):
-            warn_once("lone surrogates in a text were replaced: no tokenizer has them")
+        self._questions.warn(request)
+        if isinstance(request, GenerateRequest) and 0 < request.sampling.temperature < 0.01:
+            warn_once("vLLM draws with a temperature of .01 at least")
 
 
 def _needs_nothing(item: Item) -> bool:
@@ -253,13 +236,3 @@ def _needs_nothing(item: Item) -> bool:
 def _cut(indices: Sequence[int], size: int) -> Iterator[list[int]]:
     for start in range(0, len(indices), size):
         yield list(indices[start : start + size])
-
-
-def _list_texts(request: Request) -> tuple[str, ...]:
-    if isinstance(request, LoglikelihoodRequest):
-        return (request.context, request.continuation)
-    if isinstance(request, RollingRequest):
-        return (request.text,)
-    if isinstance(request.prompt, str):
-        return (request.prompt,)
-    return tuple(message.content for message in request.prompt)
