@@ -78,7 +78,7 @@ def read_run_file(path: str | Path) -> RunFile:
 
 def _check_places(document: Document) -> None:
     """Say where an option belongs that stands at the top, as on the command line."""
-    from llmeval.models.settings import all_setting_names
+    from llmeval.models.kinds import all_setting_names
 
     homes = dict.fromkeys(all_setting_names(), "model_settings")
     homes |= dict.fromkeys(RunFileOptions.model_fields, "options")

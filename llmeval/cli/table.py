@@ -281,7 +281,7 @@ def _performance(figures: Mapping[str, Any]) -> list[str]:
         if share := figures.get("matmul_share"):
             parts.append(f"{share:.0%} of this machine's matrix rate")
     lines = [", ".join(parts)] if parts else []
-    if traffic := figures.get("traffic"):
+    if (traffic := figures.get("traffic")) and traffic["calls"]:
         lines.append(_traffic(traffic))
     if fallback := figures.get("fallback"):
         lines.append(one_line(f"scored in plain batches: {fallback}"))

@@ -11,7 +11,8 @@ from typing import Any
 from llmeval.core.errors import UsageError
 from llmeval.core.protocols import InformedModel, Model, ServedModel
 from llmeval.models.baselines import BASELINES, load_baseline
-from llmeval.models.settings import AnySettings, ModelSettings, read_settings, settings_class
+from llmeval.models.kinds import AnySettings, read_settings, settings_class
+from llmeval.models.settings import ModelSettings
 
 
 @dataclass(frozen=True, slots=True)
