@@ -93,7 +93,18 @@ def forecast(spec: RunSpec) -> Forecast:
         keyring, seen = Keyring(model.fingerprint), set[bytes]()
         for task in selection.tasks:
             found.tasks.append(_forecast_task(task, model, journal, keyring, seen))
+        if spec.batch:
+            _discount(found, model)
     return found
+
+
+def _discount(found: Forecast, model: Model | ServedModel) -> None:
+    """Take off what the batch service saves."""
+    from llmeval.models.served.model import OpenAIModel
+
+    if isinstance(model, OpenAIModel):
+        for task in found.tasks:
+            task.usd = None if task.usd is None else task.usd * model.batch_share
 
 
 def _forecast_task(

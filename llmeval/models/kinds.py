@@ -1,4 +1,4 @@
-"""From a model's name to its kind and the settings that it has, in our spelling and in lm-eval's."""
+"""From a model's name to its kind and its settings, in our spelling and in lm-eval's."""
 
 from __future__ import annotations
 

@@ -65,9 +65,7 @@ class LineWriter:
     @property
     def price(self) -> PriceTag:
         """What a batch's answers cost."""
-        return replace(
-            self._served.price_tag, share=1.0 - self._served.found.provider.batch_discount
-        )
+        return replace(self._served.price_tag, share=self._served.batch_share)
 
     def write(self, requests: Sequence[Request]) -> Iterator[Line]:
         """Yield the lines of what is asked together.

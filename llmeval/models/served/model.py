@@ -214,6 +214,11 @@ class OpenAIModel:
             completion = 0
         return Estimated(prompt, completion, self.price_tag.of_tokens(prompt, 0, completion))
 
+    @property
+    def batch_share(self) -> float:
+        """The share of the price that the provider's batch service asks."""
+        return 1.0 - self.found.provider.batch_discount
+
     def price(self, response: Response) -> float | None:
         cached = response.cached_tokens if isinstance(response, Generation) else 0
         tokens = response.prompt_tokens, cached, response.completion_tokens
