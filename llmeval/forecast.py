@@ -90,7 +90,8 @@ def forecast(spec: RunSpec) -> Forecast:
         if isinstance(model, InformedModel):
             found.tasks = [TaskForecast(t.name, len(t)) for t in selection.tasks]
             return found
-        keyring, seen = Keyring(model.fingerprint), set[bytes]()
+        scoring = model.scoring_fingerprint if isinstance(model, ServedModel) else None
+        keyring, seen = Keyring(model.fingerprint, scoring), set[bytes]()
         for task in selection.tasks:
             found.tasks.append(_forecast_task(task, model, journal, keyring, seen))
         if spec.batch:

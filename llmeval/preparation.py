@@ -28,10 +28,10 @@ def prepared(spec: RunSpec) -> Iterator[tuple[AnyModel, Selection, Sandboxes]]:
             mirror=spec.mirror,
             chat_template=_find_chat_template(spec, model),
             sandbox=sandboxes.get,
-            grade_cut=_grades_cut(spec, model),
+            grade_cut=lambda: _grades_cut(spec, model),
         )
         selection = _load_tasks(spec, workbench)
-        yield model, fit_tasks(selection, model, chat=spec.options.apply_chat_template), sandboxes
+        yield model, fit_tasks(selection, model, spec.options), sandboxes
 
 
 @contextlib.contextmanager
@@ -51,8 +51,9 @@ def _open_model(spec: RunSpec) -> Iterator[AnyModel]:
 def _grades_cut(spec: RunSpec, model: AnyModel) -> bool:
     """Whether an answer that ended at the token limit is graded: a chat's answer is not whole."""
     chosen = spec.options.cut_answers
-    chats = isinstance(model, ServedModel) and "chat" in model.capabilities
-    return chosen == "grade" or (chosen == "auto" and not chats)
+    if chosen != "auto" or not isinstance(model, ServedModel):
+        return chosen != "unscored"
+    return "completions" in model.capabilities and not spec.options.apply_chat_template
 
 
 def _find_chat_template(spec: RunSpec, model: AnyModel) -> ChatTemplate | None:

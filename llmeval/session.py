@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmeval.batch_run import AnyModel, handed_in, require_collected, wait_for_batches
 from llmeval.core import (
@@ -48,9 +48,6 @@ from llmeval.runs import (
 from llmeval.runs.files import storage_errors, write_json
 from llmeval.runs.unfinished import forget_run, note_run
 from llmeval.tasks.registry import Selection
-
-if TYPE_CHECKING:
-    pass
 
 
 def execute(spec: RunSpec, progress: Progress | None = None) -> Run:

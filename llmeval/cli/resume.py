@@ -54,6 +54,34 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def merge(command: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Return a command with more arguments, which override it; model settings one by one."""
+    before, own = _take_settings(command)
+    behind, added = _take_settings(more)
+    settings = ",".join(filter(None, [own, added]))
+    return [*before, *behind, *(["-a", settings] if settings else [])]
+
+
+def _take_settings(words: Sequence[str]) -> tuple[list[str], str]:
+    """Return arguments without ``-a K=V,...``, and what that says."""
+    kept: list[str] = []
+    settings: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, sign, value = word.partition("=")
+        if word in _SETTINGS and rest:
+            settings.append(rest.pop(0))
+        elif sign and name in _SETTINGS:
+            settings.append(value)
+        else:
+            kept.append(word)
+    return kept, ",".join(settings)
+
+
+_SETTINGS = ("-a", "--model-args", "--model_args")
+
+
 def without_resume(argv: Sequence[str]) -> list[str]:
     """Return the other arguments, which override those of the run (``--max-usd``)."""
     kept: list[str] = []

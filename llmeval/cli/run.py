@@ -63,9 +63,9 @@ def _read(argv: Sequence[str]) -> tuple[Any, Sequence[str]]:
     arguments = build_parser().parse_args(argv)
     if arguments.resume is None:
         return arguments, argv
-    from llmeval.cli.resume import find_command, without_resume
+    from llmeval.cli.resume import find_command, merge, without_resume
 
-    command = [*find_command(arguments.resume, arguments.out), *without_resume(argv)]
+    command = merge(find_command(arguments.resume, arguments.out), without_resume(argv))
     return build_parser().parse_args(command), command
 
 

@@ -175,8 +175,13 @@ class ServedModel(Protocol):
         ...
 
     @property
+    def scoring_fingerprint(self) -> str:
+        """The fingerprint for log-probabilities: changes with how texts become tokens, too."""
+        ...
+
+    @property
     def capabilities(self) -> frozenset[str]:
-        """Of ``loglikelihood``, ``generate``, ``chat``, ``top_logprobs``."""
+        """Of ``loglikelihood``, ``generate``, ``chat``, ``completions``, ``top_logprobs``."""
         ...
 
     def explore(self, kinds: Collection[str]) -> None:

@@ -71,6 +71,13 @@ class Budget:
         return None
 
     @property
+    def room(self) -> int | None:
+        """How many more questions may be asked; None for any number."""
+        if self.limits.requests is None:
+            return None
+        return max(0, self.limits.requests - self.requests - self.held_requests)
+
+    @property
     def is_late(self) -> bool:
         """Whether the minutes are over."""
         minutes = self.limits.minutes

@@ -19,7 +19,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmeval.core import Ask, Failure, InvalidResult, Model, Request, Response
+from llmeval.core import Ask, BudgetReached, Failure, InvalidResult, Model, Request, Response
 from llmeval.core.protocols import PricedModel
 from llmeval.engine.answering import Answerer
 from llmeval.engine.budget import Budget
@@ -254,13 +254,23 @@ class Gather:
         async with self._answerer.slots:
             if self._breaking:
                 raise asyncio.CancelledError
-            if reached := self._budget.reached(len(missing)):
-                raise reached
-            self._budget.hold(len(missing), None)
+            room = self._budget.room
+            allowed = missing if room is None else missing[:room]
+            if not allowed or self._budget.reached(len(allowed)):
+                raise self._reached()
+            self._budget.hold(len(allowed), None)
             try:
-                return responses | await self._ask_model(missing, questions)
+                responses |= await self._ask_model(allowed, questions)
             finally:
-                self._budget.release(len(missing), None)
+                self._budget.release(len(allowed), None)
+            if len(allowed) < len(missing):
+                raise self._reached()
+            return responses
+
+    def _reached(self) -> BudgetReached:
+        reached = self._budget.reached()
+        assert reached is not None
+        return reached
 
     async def _ask_model(
         self, keys: Sequence[Key], questions: Mapping[Key, Request]

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmeval.core import LlmevalError, Request, Response, StorageError
+from llmeval.core import GenerateRequest, LlmevalError, Request, Response, StorageError
 from llmeval.core.hashes import canonical_json
 from llmeval.core.responses import from_plain, to_plain
 
@@ -75,15 +75,27 @@ class TokenCounts:
 
 
 class Keyring:
-    """Makes the journal keys of one model's questions."""
+    """Makes the journal keys of one model's questions.
 
-    def __init__(self, model_fingerprint: str) -> None:
-        self._stem = hashlib.blake2b(model_fingerprint.encode() + b"\0", digest_size=16)
+    Args:
+        model_fingerprint: the model's.
+        scoring_fingerprint: for log-probabilities, where more may change those (how a server's
+            texts are tokenized); None is the model's.
+    """
+
+    def __init__(self, model_fingerprint: str, scoring_fingerprint: str | None = None) -> None:
+        self._generating = _stem(model_fingerprint)
+        self._scoring = _stem(scoring_fingerprint or model_fingerprint)
 
     def key(self, request: Request) -> Key:
-        stem = self._stem.copy()
+        generates = isinstance(request, GenerateRequest)
+        stem = (self._generating if generates else self._scoring).copy()
         stem.update(request.kind.encode() + b"\0" + canonical_json(request.canonical()))
         return stem.digest()
+
+
+def _stem(fingerprint: str) -> hashlib.blake2b:
+    return hashlib.blake2b(fingerprint.encode() + b"\0", digest_size=16)
 
 
 class Journal:

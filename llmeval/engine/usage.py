@@ -46,6 +46,7 @@ class Usage:
         if isinstance(response, Generation):
             self.cached_tokens += response.cached_tokens
             self.reasoning_tokens += response.reasoning_tokens
-            self.cut += response.finish_reason == "length"
+            # A letter among the first token's alternatives is one token, and meant to be.
+            self.cut += response.finish_reason == "length" and response.top_logprobs is None
         if usd is not None:
             self.usd = (self.usd or 0.0) + usd

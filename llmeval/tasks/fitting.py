@@ -6,14 +6,16 @@ import logging
 from collections.abc import Sequence
 
 from llmeval.core import InformedModel, Model, ServedModel, Task, UsageError
+from llmeval.tasks.generation import to_sampling
 from llmeval.tasks.letters import BY_GENERATION, BY_LOGPROBS, LetterTask, kinds_of
+from llmeval.tasks.options import TaskOptions
 from llmeval.tasks.registry import Selection
 
 log = logging.getLogger(__name__)
 
 
 def fit_tasks(
-    selection: Selection, model: Model | ServedModel | InformedModel, *, chat: bool = False
+    selection: Selection, model: Model | ServedModel | InformedModel, options: TaskOptions
 ) -> Selection:
     """Return the tasks in a form that the model can answer; most stay as they are.
 
@@ -21,7 +23,8 @@ def fit_tasks(
     log-probabilities, choices are asked for by letter, and the tasks say so.
 
     Args:
-        chat: prompts are chats, which only the server renders, so it has no text to echo.
+        options: under a chat template, prompts are chats that only the server renders, so it has
+            no text to echo.
 
     Raises:
         UsageError: a task needs what the model does not have.
@@ -31,16 +34,20 @@ def fit_tasks(
     kinds = {task.name: kinds_of(task) for task in selection.tasks}
     scored = any(found & {"choice", "loglikelihood"} for found in kinds.values())
     model.explore({"generate", *(["loglikelihood"] if scored else [])})
-    if not scored or ("loglikelihood" in model.capabilities and not chat):
+    if options.apply_chat_template and "chat" not in model.capabilities:
+        raise UsageError(
+            f"{model.name} has no chats", where="--apply-chat-template", mend="leave it out"
+        )
+    if not scored or ("loglikelihood" in model.capabilities and not options.apply_chat_template):
         return selection
-    fitted = [_fit(task, kinds[task.name], model, chat) for task in selection.tasks]
+    fitted = [_fit(task, kinds[task.name], model, options) for task in selection.tasks]
     _tell(fitted, model)
     return Selection(fitted, selection.groups)
 
 
-def _fit(task: Task, kinds: set[str], model: ServedModel, chat: bool) -> Task:
+def _fit(task: Task, kinds: set[str], model: ServedModel, options: TaskOptions) -> Task:
     if "loglikelihood" in kinds:
-        only_chats = chat and "loglikelihood" in model.capabilities
+        only_chats = options.apply_chat_template and "loglikelihood" in model.capabilities
         where_not = "in a chat" if only_chats else "at all"
         raise UsageError(
             f"it needs log-probabilities of texts, which {model.name} does not give {where_not}",
@@ -49,7 +56,15 @@ def _fit(task: Task, kinds: set[str], model: ServedModel, chat: bool) -> Task:
         )
     if "choice" not in kinds:
         return task
-    return LetterTask(task, BY_LOGPROBS if "top_logprobs" in model.capabilities else BY_GENERATION)
+    if "chat" not in model.capabilities:
+        raise UsageError(
+            f"{model.name} gives no log-probabilities, and has no chats to ask for a letter in",
+            where=task.name,
+            mend=_mend(model),
+        )
+    form = BY_LOGPROBS if "top_logprobs" in model.capabilities else BY_GENERATION
+    limit = to_sampling(options.gen_kwargs, options.seed).max_tokens
+    return LetterTask(task, form, limit, grade_cut=options.cut_answers == "grade")
 
 
 def _mend(model: ServedModel) -> str:

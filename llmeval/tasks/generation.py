@@ -122,7 +122,7 @@ def require_whole(request: GenerateRequest, answer: Generation, grade_cut: bool)
     if answer.finish_reason != "length":
         return
     limit = request.sampling.max_tokens
-    if answer.reasoning is not None and not answer.text.strip():
+    if not answer.text.strip() and (answer.reasoning or answer.reasoning_tokens):
         raise Unscorable("the token limit was reached before the model had thought to its end")
     if not grade_cut and (limit is None or limit > SHORT):
         after = f" after {limit} tokens" if limit else ""

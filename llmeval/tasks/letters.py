@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import math
 import re
 import string
@@ -40,7 +41,8 @@ BY_LOGPROBS: Form = "letters by first-token log-probabilities"
 BY_GENERATION: Form = "letters by generation"
 
 _INSTRUCTION = "Reply with the letter of the right answer, and nothing else."
-_MOST_TOKENS = 256  # room for a model that explains itself all the same
+_MOST_TOKENS = 256
+_LOOKED_AT = 20  # samples, for the first one that asks something
 _ALTERNATIVES = 20
 _SINGLE_LETTER = re.compile(r"\s*[(\[]?([A-Z])[)\].:]?\s*")
 _ANSWER_CUE = re.compile(r"\s*(?:(?<!\S)Answer|(?:\A|\n)[^\S\n]*A)\s*:\s*\Z")
@@ -82,10 +84,12 @@ def first_questions(task: Task, samples: Sequence[Sample]) -> list[list[Request]
 def kinds_of(task: Task) -> set[str]:
     """Return the kinds of a task's questions: ``choice``, ``loglikelihood``, ``generate``.
 
-    ``choice`` is a log-probability for each of several continuations. Read off the first sample.
+    ``choice`` is a log-probability for each of several continuations. Read off the first sample
+    that asks something: one may be defective.
     """
-    sample = next(iter(task.samples()), None)
-    requests = first_questions(task, [sample])[0] if sample is not None else []
+    samples = list(itertools.islice(task.samples(), _LOOKED_AT))
+    asked = zip(samples, first_questions(task, samples), strict=True)
+    sample, requests = next(((s, r) for s, r in asked if r), (None, []))
     kinds = {"generate" for r in requests if isinstance(r, GenerateRequest)}
     scored = [r for r in requests if isinstance(r, LoglikelihoodRequest)]
     if any(isinstance(r, RollingRequest) for r in requests) or len(scored) == 1:
@@ -113,10 +117,17 @@ class LetterTask:
     Args:
         task: asks for log-probabilities of choices.
         form: how the letter is read.
+        max_tokens: new tokens of an answer in which the letter is read; None for some that leave
+            room for a model that explains itself all the same.
+        grade_cut: read the letter even in an answer that ended at the limit.
     """
 
-    def __init__(self, task: Task, form: Form) -> None:
+    def __init__(
+        self, task: Task, form: Form, max_tokens: int | None = None, *, grade_cut: bool = False
+    ) -> None:
         self._task = task
+        self._max_tokens = max_tokens or _MOST_TOKENS
+        self._grade_cut = grade_cut
         self.form = form
         self.metrics: Mapping[str, Metric] = {"acc": Metric("acc", mean, chance="choices")}
 
@@ -149,13 +160,13 @@ class LetterTask:
         by_logprobs = self.form == BY_LOGPROBS
         request = GenerateRequest(
             question.turns,
-            Sampling(max_tokens=1 if by_logprobs else _MOST_TOKENS),
+            Sampling(max_tokens=1 if by_logprobs else self._max_tokens),
             top_logprobs=_ALTERNATIVES if by_logprobs else 0,
         )
         (answer,) = await ask([request])
         if not isinstance(answer, Generation):
             raise TypeError(f"expected a completion, got {answer.kind}")
-        require_whole(request, answer, grade_cut=False)
+        require_whole(request, answer, self._grade_cut)
         letter, item = self._read(question, answer)
         right = sample.gold.right if sample.gold is not None else ()
         value = float(question.letters.index(letter) in right)

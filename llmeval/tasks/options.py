@@ -68,10 +68,11 @@ class Workbench:
         mirror: local mirror folder of data sets (``--data``), None for the hub.
         chat_template: the model's renderer; None where the backend renders chats itself.
         sandbox: gives the sandbox, started when the first task needs it.
-        grade_cut: whether an answer that ended at the token limit is graded.
+        grade_cut: whether an answer that ended at the token limit is graded; known once it is
+            known how the model is asked.
     """
 
     mirror: Path | None = None
     chat_template: ChatTemplate | None = None
     sandbox: Callable[[], Sandbox] | None = None
-    grade_cut: bool = True
+    grade_cut: Callable[[], bool] = lambda: True

@@ -19,11 +19,14 @@ from llmeval.core import (
 from llmeval.models import load_model
 from llmeval.tasks.fitting import fit_tasks
 from llmeval.tasks.letters import BY_GENERATION, BY_LOGPROBS, LetterTask
+from llmeval.tasks.options import TaskOptions
 from llmeval.tasks.registry import Selection
 from tests.engine.serving.support import FakeServed
 from tests.support.fakes import FakeModel, FakeTask
 
 ALL = frozenset({"generate", "chat", "loglikelihood", "top_logprobs"})
+
+CHAT = TaskOptions(apply_chat_template=True)
 
 
 class Served(FakeServed):
@@ -60,21 +63,21 @@ WIKITEXT = FakeTask("wikitext", evaluate=ask_rolling)
 
 def test_a_model_of_ones_own_is_asked_as_tasks_are() -> None:
     selection = Selection([CHOICE, GENERATE, LAMBADA], [])
-    assert fit_tasks(selection, FakeModel()) is selection
-    assert fit_tasks(selection, load_model("baseline:random")) is selection
+    assert fit_tasks(selection, FakeModel(), TaskOptions()) is selection
+    assert fit_tasks(selection, load_model("baseline:random"), TaskOptions()) is selection
 
 
 def test_a_server_with_log_probabilities_is_asked_as_tasks_are() -> None:
     model = Served(*ALL)
     assert isinstance(model, ServedModel)
     selection = Selection([CHOICE, GENERATE, LAMBADA, WIKITEXT], [])
-    assert fit_tasks(selection, model) is selection
+    assert fit_tasks(selection, model, TaskOptions()) is selection
     assert model.explored == [{"generate", "loglikelihood"}]
 
 
 def test_a_server_is_not_tried_for_what_no_task_needs() -> None:
     model, selection = Served("generate", "chat"), Selection([GENERATE], [])
-    assert fit_tasks(selection, model) is selection
+    assert fit_tasks(selection, model, TaskOptions()) is selection
     assert model.explored == [{"generate"}]
 
 
@@ -86,7 +89,7 @@ def test_without_log_probabilities_choices_are_asked_for_by_letter(
     has: tuple[str, ...], form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "llmeval"):
-        fitted = fit_tasks(Selection([CHOICE, GENERATE], []), Served(*has))
+        fitted = fit_tasks(Selection([CHOICE, GENERATE], []), Served(*has), TaskOptions())
     letters, generate = fitted.tasks
     assert isinstance(letters, LetterTask)
     assert letters.form == form
@@ -98,7 +101,7 @@ def test_without_log_probabilities_choices_are_asked_for_by_letter(
 
 def test_in_a_chat_choices_are_asked_for_by_letter_as_well() -> None:
     """Only the server renders its chats, so there is no text to score."""
-    (letters,) = fit_tasks(Selection([CHOICE], []), Served(*ALL), chat=True).tasks
+    (letters,) = fit_tasks(Selection([CHOICE], []), Served(*ALL), CHAT).tasks
     assert isinstance(letters, LetterTask)
     assert letters.form == BY_LOGPROBS
 
@@ -106,17 +109,17 @@ def test_in_a_chat_choices_are_asked_for_by_letter_as_well() -> None:
 @pytest.mark.parametrize("task", [LAMBADA, WIKITEXT])
 def test_a_task_that_needs_the_log_probability_of_a_text_is_refused(task: FakeTask) -> None:
     with pytest.raises(UsageError, match=task.name) as caught:
-        fit_tasks(Selection([CHOICE, task], []), Served("generate", "chat"))
+        fit_tasks(Selection([CHOICE, task], []), Served("generate", "chat"), TaskOptions())
     assert "it is shifted by a token" in str(caught.value)
     with pytest.raises(UsageError, match="leave --apply-chat-template out"):
-        fit_tasks(Selection([task], []), Served(*ALL), chat=True)
+        fit_tasks(Selection([task], []), Served(*ALL), CHAT)
 
 
 def test_groups_stay() -> None:
     groups = [object()]
-    fitted = fit_tasks(Selection([CHOICE], groups), Served("generate"))  # type: ignore[arg-type]
+    fitted = fit_tasks(Selection([CHOICE], groups), Served("generate", "chat"), TaskOptions())  # type: ignore[arg-type]
     assert fitted.groups == groups
 
 
 def test_no_tasks_are_none() -> None:
-    assert fit_tasks(Selection([], []), Served("generate")).tasks == []
+    assert fit_tasks(Selection([], []), Served("generate"), TaskOptions()).tasks == []

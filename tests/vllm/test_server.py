@@ -82,7 +82,7 @@ def test_the_server_is_understood(served: OpenAIModel) -> None:
     about = served.describe()
     assert about["api"] == {"text": "completions", "chat": "chat"}
     assert about["loglikelihood"] == {
-        "refused": None,
+        "refused": False,
         "tokenization": "tokens",
         "one_token_choices": "one call",
     }

@@ -7,6 +7,7 @@ and only then are they used: nothing waits for a whole window.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -65,7 +66,7 @@ class Asking:
         self._run = run
         self._usage = usage
         self._dispatcher = dispatcher
-        self._keyring = Keyring(model.fingerprint)
+        self._keyring = Keyring(model.fingerprint, model.scoring_fingerprint)
         self._seen: set[Key] = set()
         self._fresh: list[_Asked] = []
         self._arrived: list[_Arrived] = []
@@ -95,10 +96,11 @@ class Asking:
         return ask
 
     def close(self) -> None:
-        """Journal what has arrived."""
+        """Journal what has arrived, if that can be done."""
         if self._commit_timer is not None:
             self._commit_timer.cancel()
-        self._commit()
+        with contextlib.suppress(Exception):  # what refused it has ended the run already
+            self._commit()
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Run a step of the loop's own; what it raises ends the run, not the loop."""
@@ -161,13 +163,14 @@ class Asking:
 
     def _commit(self) -> None:
         """Journal what has arrived, then let the samples have it."""
-        arrived, self._arrived, self._commit_timer = self._arrived, [], None
+        self._commit_timer = None
         responses: dict[Key, Response] = {}
-        for one in arrived:
+        for one in self._arrived:
             responses.update(zip(one.keys, one.reply.responses, strict=True))
         kept = {k: r for k, r in responses.items() if not isinstance(r, Failure)}
         if kept:
             responses |= self._journal.commit(self._run, kept, 0)
+        self._arrived.clear()  # not before they are journaled: `close` tries once more
         for key, response in responses.items():
             if isinstance(response, Failure):
                 self._seen.discard(key)  # who asks it again asks the model again

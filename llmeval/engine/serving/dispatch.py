@@ -12,6 +12,7 @@ import asyncio
 import heapq
 import itertools
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ FIRST_DELAY = 0.5
 """Seconds before the second attempt; doubled for each further one."""
 
 LONGEST_DELAY = 60.0
+_GRACE = 10.0  # seconds for what is in flight when nothing more is to go out
 _TICK = 0.05  # seconds
 _OUTAGE = 20  # failures in a row in which nobody answered at all
 _OUTAGE_DELAY = 10.0  # seconds between two calls then, at most
@@ -100,7 +102,7 @@ class Dispatcher:
         self._stopping: LlmevalError | None = None
         self._unreachable_in_a_row = 0
         self._outage_delay = FIRST_DELAY / 2
-        self._last_trial = 0.0
+        self._last_trial = self._last_sign = 0.0
         self._last_answer = self._busy_since = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._random = random.Random()
@@ -231,6 +233,7 @@ class Dispatcher:
             self._failed(call, fault, began)
         except LlmevalError as error:
             self._stopping = error
+            self._later(_GRACE, self.fail, error)  # others may hang
         except Exception as error:  # the adapter's fault; it costs these questions, not the run
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             self._answer(call, Reply([Failure(reason)] * len(call.requests)))
@@ -244,7 +247,7 @@ class Dispatcher:
         self._outage_delay = FIRST_DELAY / 2
         self._last_answer = time.monotonic()
         self._concurrency.note_answer(seconds, len(self._flying))
-        if reply.wait > 0:
+        if 0 < reply.wait <= self._traffic.patience:  # beyond it, the next call is refused in words
             self._pace.pause(reply.wait)
         if self._pace.counts_tokens:
             took = sum(r.prompt_tokens + r.completion_tokens for r in reply.responses)
@@ -260,6 +263,7 @@ class Dispatcher:
 
     def _failed(self, call: _Call, fault: TryAgain, began: float) -> None:
         self.traced.retries[fault.reason] += 1
+        self._pace.correct(-call.tokens)
         if fault.overloaded:
             self.traced.overloads += 1
             self._concurrency.note_overload(began)
@@ -273,6 +277,8 @@ class Dispatcher:
             reason = f"{fault.reason} ({call.attempts} attempts)"
             self._answer(call, Reply([Failure(reason)] * len(call.requests)))
         else:
+            if in_outage:  # it may be what brings the server down: others go first
+                call.order = (sys.maxsize, call.order[1])
             self._later(self._delay(call, fault), self._enqueue, call)
 
     def _note_unreachable(self, fault: TryAgain, began: float) -> bool:
@@ -280,6 +286,8 @@ class Dispatcher:
         if not fault.unreachable:
             self._unreachable_in_a_row = 0
             return False
+        if not self._unreachable_in_a_row:
+            self._last_sign = max(self._last_answer, time.monotonic())
         self._unreachable_in_a_row += 1
         if self._unreachable_in_a_row < _OUTAGE:
             return False
@@ -292,7 +300,7 @@ class Dispatcher:
         return True
 
     def _late(self) -> bool:
-        return time.monotonic() - self._last_answer > self._traffic.patience
+        return time.monotonic() - self._last_sign > self._traffic.patience
 
     def _give_up(self, fault: TryAgain) -> InvalidResult:
         return InvalidResult(

@@ -49,7 +49,7 @@ def _connect(
     if base_url is None:
         raise UsageError("no address is known", where=provider_name, mend="--base-url URL")
     headers, secrets = _make_headers(settings, provider)
-    transport = Transport(base_url, headers, settings.query, secrets)
+    transport = Transport(base_url, headers, settings.query, secrets, settings.timeout)
     entry = provider.find(model)
     dialect = _make_dialect(model, settings, provider, entry)
     exploration = Exploration(transport, dialect, name, settings, provider_name, provider)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from llmeval.core.errors import TryAgain, UsageError
@@ -29,7 +30,7 @@ from llmeval.models.served.tokenization import (
     is_local_checkpoint,
     load_rules,
 )
-from llmeval.models.served.transport import QuestionRefused, Transport, insist
+from llmeval.models.served.transport import QuestionRefused, Transport, TrialFailed
 
 log = logging.getLogger(__name__)
 
@@ -149,9 +150,15 @@ class Exploration:
         if wanted != "text":
             by_server = ByServer(self.transport, self.dialect.model, length or 10**9)
             try:
-                await insist(lambda: by_server.tokenize(TEXTS[0]))
+                await self.transport.insist(lambda: by_server.tokenize(TEXTS[0]))
                 return by_server
-            except (TryAgain, UsageError, QuestionRefused):
+            except TryAgain as fault:  # which says nothing of whether it tokenizes
+                raise TrialFailed(
+                    f"the server did not answer a trial: {fault.reason}",
+                    where=f"{self.transport.base_url}: /tokenize",
+                    mend="give the same command again, or set -a tokenizer=text",
+                ) from None
+            except (UsageError, QuestionRefused):
                 if wanted == "server":
                     raise
         return ByText()
@@ -160,6 +167,15 @@ class Exploration:
         """Return the tokens that a prompt may have with the one behind it."""
         length = self._settings.max_length or self.listed.max_length
         return None if length is None else length - 2
+
+    def checkpoint(self) -> Any:
+        """Return what is known of the weights behind the name: the server's, or their digests."""
+        root = self.listed.root
+        if not is_local_checkpoint(root):
+            return root
+        from llmeval.models.hf.identity import digest_folder
+
+        return digest_folder(Path(str(root)))
 
     async def _explore_top_logprobs(self) -> bool:
         if self.dialect.reasoning or self.chat_api != "chat":
@@ -174,10 +190,10 @@ class Exploration:
         """Return how log-probabilities are had, or why not; None where that was not explored."""
         if self.echo is None:
             return None
-        if self.echo.refused:
-            return {"refused": self.echo.refused}
+        if self.echo.refused:  # its words may differ from trial to trial
+            return {"refused": True}
         return {
-            "refused": None,
+            "refused": False,
             "tokenization": self.tokenization.name if self.tokenization else None,
             "one_token_choices": "one call" if self.next_scorer else "echo",
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -65,7 +66,8 @@ class ServerSpec(BaseModel):
 
     def describe(self) -> dict[str, Any]:
         """Return what is started, for the record; of the environment only names."""
-        return {**self.model_dump(exclude_defaults=True), "env": sorted(self.env)}
+        words = {"args": _mask(self.args), "command": _mask(self.command)}
+        return {**self.model_dump(exclude_defaults=True), **words, "env": sorted(self.env)}
 
     def identity(self) -> str:
         """Return what stands for the server's address, which is another one each time."""
@@ -74,7 +76,35 @@ class ServerSpec(BaseModel):
             from llmeval.models.hf.identity import digest_folder
 
             content = digest_folder(Path(self.vllm))
-        return f"served {fingerprint([content, self.command, self.args], 8)}"
+        words = [_digest_if_folder(word) for word in (*self.command, *self.args)]
+        return f"served {fingerprint([content, words, self.env], 8)}"
+
+
+_SECRET_FLAG = re.compile(r"--?[\w-]*(key|token|secret|password)(=.*)?\Z", re.IGNORECASE)
+
+
+def _mask(words: Sequence[str]) -> list[str]:
+    """Return words without what follows a flag that looks like a secret's."""
+    masked: list[str] = []
+    hides = False
+    for word in words:
+        flag = _SECRET_FLAG.match(word)
+        if hides and not word.startswith("-"):
+            masked.append("***")
+        elif flag and flag[2]:
+            masked.append(f"{word.partition('=')[0]}=***")
+        else:
+            masked.append(word)
+        hides = bool(flag and not flag[2])
+    return masked
+
+
+def _digest_if_folder(word: str) -> Any:
+    """Return a word, and the content of the folder that it names, as ``NAME=FOLDER`` too."""
+    from llmeval.models.hf.identity import digest_folder
+
+    folder = Path(word.rpartition("=")[2])
+    return [word, digest_folder(folder)] if word and folder.is_dir() else word
 
 
 class Server:

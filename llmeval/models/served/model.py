@@ -23,7 +23,7 @@ from llmeval.models.served.transport import QuestionRefused
 
 RULES_VERSION = 1
 _MOST_DRAWS = 16  # of one question in one call
-_CHARACTERS_A_TOKEN = 4  # of English, roughly
+_BYTES_A_TOKEN = 4  # of English, roughly; other scripts have more bytes a character
 _WIRES: Mapping[str, ModuleType] = {
     "chat": chat,
     "completions": completions,
@@ -60,6 +60,8 @@ class OpenAIModel:
     @property
     def capabilities(self) -> frozenset[str]:
         found = {"generate"}
+        if self.found.text_api == "completions":
+            found.add("completions")
         if self.found.chat_api != "completions":
             found.add("chat")
         if self.found.echo_scorer is not None:
@@ -112,25 +114,36 @@ class OpenAIModel:
             given.pop(name, None)
         return given
 
+    @property
+    def scoring_fingerprint(self) -> str:
+        found = self.found.tokenization.name if self.found.tokenization else None
+        return fingerprint([self.fingerprint, found, self._settings.tokenizer])
+
     def _answer_makers(self) -> list[Any]:
-        """Return everything known that may change an answer."""
+        """Return everything known that may change an answer; whose key it is does not."""
         settings, dialect = self._settings, self.found.dialect
+        open_headers = {n: v for n, v in settings.headers.items() if not v.startswith("$")}
         return [
             RULES_VERSION,
             settings.identity or self.found.transport.base_url,
-            dialect.model,
+            [open_headers, settings.query],
+            [dialect.model, self.found.checkpoint()],
             [self.found.text_api, self.found.chat_api],
             dialect.reasoning,
             dialect.reasoning_effort,
             dialect.reasoning_tokens if dialect.reasoning else 0,
             dialect.max_gen_toks,
+            dialect.max_top_logprobs,
             dialect.send_seed,
             [dialect.continues, dialect.takes_top_k],
             dict(dialect.extra_body),
             settings.max_length or self.found.listed.max_length,
-            self.found.tokenization.name if self.found.tokenization else None,
-            settings.tokenizer,
         ]
+
+    @property
+    def _takes_n(self) -> bool:
+        own = self._settings.takes_n
+        return self.found.provider.takes_n if own is None else own
 
     def explore(self, kinds: Collection[str]) -> None:
         self.found.explore(kinds)
@@ -153,7 +166,7 @@ class OpenAIModel:
     def _company(self, request: Request, index: int) -> tuple[Any, ...]:
         """Return a key that questions share which go into one call."""
         if isinstance(request, GenerateRequest):
-            one_call = self.found.provider.takes_n and self._api_of(request) != "responses"
+            one_call = self._takes_n and self._api_of(request) != "responses"
             if one_call and not request.sampling.greedy:
                 return ("draws", request.prompt, request.sampling, request.top_logprobs)
         elif self.found.next_scorer is not None:
@@ -206,11 +219,18 @@ class OpenAIModel:
     def estimate(self, requests: Sequence[Request]) -> Estimated:
         first = requests[0]
         if isinstance(first, GenerateRequest):
-            prompt = first.size // _CHARACTERS_A_TOKEN + 8
+            turns = first.prompt if isinstance(first.prompt, tuple) else ()
+            text = (
+                first.prompt
+                if isinstance(first.prompt, str)
+                else "".join(turn.content for turn in turns)
+            )
+            prompt = len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN + 8
             completion = self.found.dialect.limit(first) * len(requests)
         else:
             texts = [r.canonical() for r in requests]
-            prompt = sum(len("".join(text)) for text in texts) // _CHARACTERS_A_TOKEN
+            size = sum(len("".join(text).encode("utf-8", "replace")) for text in texts)
+            prompt = size // _BYTES_A_TOKEN
             completion = 0
         return Estimated(prompt, completion, self.price_tag.of_tokens(prompt, 0, completion))
 
@@ -228,7 +248,9 @@ class OpenAIModel:
 
     def report(self) -> dict[str, Any]:
         answered_by = dict(self._answered_by.most_common(10))
-        return {"answered_by": answered_by, "price": self.price_tag.describe()}
+        refused = self.why_no_loglikelihood
+        why = {"no_loglikelihood": refused} if refused else {}
+        return {"answered_by": answered_by, "price": self.price_tag.describe(), **why}
 
     async def hang_up(self) -> None:
         await self.found.transport.hang_up()

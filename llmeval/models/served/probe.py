@@ -24,7 +24,7 @@ from llmeval.models.served.completions import (
     encode_wanted,
 )
 from llmeval.models.served.dialect import Dialect
-from llmeval.models.served.transport import QuestionRefused, Transport, insist
+from llmeval.models.served.transport import QuestionRefused, Transport, TrialFailed
 
 TEXTS = (
     "The quick brown fox jumps over the lazy dog. The capital of France is",
@@ -59,7 +59,7 @@ async def try_echo(transport: Transport, dialect: Dialect) -> EchoVerdict:
             whole = text + said.text
             try:
                 echo = await _ask(transport, encode_echo(dialect, whole, new_tokens=new_tokens))
-            except (UsageError, TryAgain, QuestionRefused):
+            except (UsageError, QuestionRefused):
                 if new_tokens:
                     raise
                 new_tokens = 1  # some take no echo without a token behind it
@@ -67,6 +67,8 @@ async def try_echo(transport: Transport, dialect: Dialect) -> EchoVerdict:
             if (fault := _find_fault(whole, said, echo, new_tokens)) is not None:
                 return EchoVerdict(fault)
             worst = max(worst, max(_differences(said, echo, new_tokens)))
+    except TrialFailed:
+        raise
     except QuestionRefused as error:
         return EchoVerdict(f"it refuses: {error.reason}")
     except (UsageError, TryAgain) as error:
@@ -77,7 +79,7 @@ async def try_echo(transport: Transport, dialect: Dialect) -> EchoVerdict:
 
 
 async def _ask(transport: Transport, body: dict[str, object]) -> Echo:
-    return decode_echo((await insist(lambda: transport.post(PATH, body))).body)
+    return decode_echo((await transport.try_out(PATH, body)).body)
 
 
 def _find_fault(whole: str, said: Echo, echo: Echo, new_tokens: int) -> str | None:
@@ -117,8 +119,10 @@ async def takes_wanted_tokens(transport: Transport, dialect: Dialect, tokens: li
     """
     try:
         body = encode_wanted(dialect, tokens[:-1], tokens[-1:])
-        found = decode_wanted((await insist(lambda: transport.post(PATH, body))).body)
+        found = decode_wanted((await transport.try_out(PATH, body)).body)
         echo = await _ask(transport, encode_echo(dialect, tokens, new_tokens=1))
+    except TrialFailed:
+        raise
     except (UsageError, TryAgain, QuestionRefused, ValueError):
         return False
     value, echoed = found.logprobs.get(tokens[-1]), echo.logprobs[len(tokens) - 1]
@@ -130,8 +134,10 @@ async def offers_top_logprobs(transport: Transport, dialect: Dialect) -> bool:
     sampling = Sampling(max_tokens=1)
     request = GenerateRequest("Answer with the letter A.", sampling, top_logprobs=5)
     try:
-        received = await insist(lambda: transport.post(chat.PATH, chat.encode(dialect, [request])))
+        received = await transport.try_out(chat.PATH, chat.encode(dialect, [request]))
         (answer,) = chat.decode([request], received.body)
+    except TrialFailed:
+        raise
     except (UsageError, TryAgain, QuestionRefused):
         return False
     return bool(answer.top_logprobs) and len(answer.top_logprobs or ()) > 1

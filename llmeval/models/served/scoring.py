@@ -95,11 +95,17 @@ def _find_start(row: Row, echo: Echo, end: int) -> int:
         if not isinstance(row.prompt, str) and end != len(row.prompt):
             raise TryAgain(f"the echo has {end} tokens instead of {len(row.prompt)}")
         return end - row.targets
-    offsets: Sequence[int] = echo.offsets
-    if len(offsets) < end:
-        raise TryAgain("the echo does not say where its tokens begin")
-    ends = [*offsets[1:end], len(echo.text)]
-    return next((i for i in range(end) if ends[i] > row.start), end)
+    # From the end: a token before the text (BOS) and its name then shift nothing.
+    assert isinstance(row.prompt, str)
+    place = len(row.prompt)
+    for index in range(end - 1, -1, -1):
+        begin = place - len(echo.tokens[index])
+        if begin < 0 or row.prompt[begin:place] != echo.tokens[index]:
+            raise TryAgain("the echo's tokens do not spell the prompt: set tokenizer=ID_OR_DIR")
+        if begin <= row.start:
+            return index if place > row.start else index + 1
+        place = begin
+    raise TryAgain("the echo does not reach the continuation")
 
 
 def _join(parts: Sequence[Loglikelihood], encoded: Rows) -> Loglikelihood:

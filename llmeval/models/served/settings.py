@@ -43,6 +43,7 @@ class ServedSettings(Settings):
         max_gen_toks: new tokens of a request that names no limit.
         max_stop: stop strings that the server takes; all of them hold here, too.
         send_seed: whether sampled requests carry a seed.
+        takes_n: whether several draws of one question go into one call.
         tokenizer: for log-probabilities by tokens: an id or folder, ``server`` to let the server
             tokenize, ``text`` to split by characters; None takes the best that there is.
         max_length: context in tokens; None asks the server.
@@ -53,7 +54,9 @@ class ServedSettings(Settings):
     """
 
     KEEPS_NONE: ClassVar[frozenset[str]] = frozenset({"reasoning_effort"})  # an effort, too
-    SECRETIVE: ClassVar[frozenset[str]] = frozenset({"headers", "base_url", "extra_body", "query"})
+    SECRETIVE: ClassVar[frozenset[str]] = frozenset(
+        {"headers", "base_url", "extra_body", "query", "key_env"}
+    )
 
     base_url: str | None = None
     provider: str | None = None
@@ -74,6 +77,7 @@ class ServedSettings(Settings):
     max_gen_toks: int = Field(default=256, ge=1)
     max_stop: int | None = Field(default=None, ge=0)
     send_seed: bool | None = None
+    takes_n: bool | None = None
     tokenizer: str | None = None
     max_length: int | None = Field(default=None, ge=8)
     top_logprobs: bool | None = None
@@ -87,6 +91,19 @@ class ServedSettings(Settings):
     @classmethod
     def _check_url(cls, url: str | None) -> str | None:
         return None if url is None else clean_url(url)
+
+    @field_validator("key_env")
+    @classmethod
+    def _check_key_env(cls, name: str | None) -> str | None:
+        if name is not None and not name.isidentifier():
+            raise ValueError("it is the name of an environment variable, not a key")
+        return name
+
+    @model_validator(mode="after")
+    def _check_prices(self) -> Self:
+        if (self.price_input is None) != (self.price_output is None):
+            raise ValueError("price_input and price_output are only known together")
+        return self
 
     @model_validator(mode="after")
     def _check_secrets(self) -> Self:
@@ -110,7 +127,10 @@ class ServedSettings(Settings):
         return self.price_input is not None or self.price_output is not None
 
 
-_SECRET_FIELDS = re.compile(r"api.?key|authorization|password|secret", re.IGNORECASE)
+_SECRET_FIELDS = re.compile(
+    r"api.?key|(\A|_)key\Z|token\Z|\Aauth|authorization|password|secret", re.IGNORECASE
+)
+_OPEN_FIELDS = frozenset({"prompt_cache_key"})  # they look like secrets, and are none
 
 
 def _secret_fields(body: Any) -> list[str]:
@@ -119,7 +139,13 @@ def _secret_fields(body: Any) -> list[str]:
         return [name for part in body for name in _secret_fields(part)]
     if not isinstance(body, Mapping):
         return []
-    own = [str(name) for name in body if _SECRET_FIELDS.search(str(name))]
+    own = [
+        str(name)
+        for name, value in body.items()
+        if _SECRET_FIELDS.search(str(name))
+        and name not in _OPEN_FIELDS
+        and not isinstance(value, Mapping)
+    ]
     return own + [name for part in body.values() for name in _secret_fields(part)]
 
 
@@ -156,4 +182,8 @@ def _read_value(name: str, value: str) -> str:
     found = os.environ.get(value[1:].strip("{}"))
     if found is None:
         raise UsageError(f"{value} is not set", where=f"the header {name}", mend="export it")
+    found = found.strip()  # read from a file, it may bring a line end
+    if not found.isprintable():
+        what = f"{value} holds what no header does, such as a line end"
+        raise UsageError(what, where=f"the header {name}")
     return found

@@ -10,7 +10,7 @@ from llmeval.core.errors import TryAgain, UsageError
 from llmeval.core.requests import GenerateRequest, Sampling
 from llmeval.models.served import chat, completions
 from llmeval.models.served.dialect import Dialect
-from llmeval.models.served.transport import QuestionRefused, Transport, insist
+from llmeval.models.served.transport import QuestionRefused, Transport, TrialFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ async def look_up_model(transport: Transport, model: str) -> Listed:
         UsageError: no server answers there, or it refuses the key.
     """
     try:
-        body = (await insist(lambda: transport.get("/models"))).body
+        body = (await transport.insist(lambda: transport.get("/models"))).body
     except TryAgain as fault:
         if fault.unreachable:
             raise UsageError(
@@ -85,17 +85,13 @@ async def has_chat(transport: Transport, dialect: Dialect) -> bool:
 
 
 async def _answers(transport: Transport, path: str, body: dict[str, Any]) -> bool:
-    """Whether an endpoint is there. An overloaded one is."""
+    """Whether an endpoint is there."""
     try:
-        await insist(lambda: transport.post(path, body))
+        await transport.try_out(path, body)
     except QuestionRefused:
         return True
-    except TryAgain as fault:
-        if fault.unreachable:
-            raise UsageError(
-                f"no server answers: {fault.reason}", where=transport.base_url
-            ) from None
-        return fault.overloaded
+    except TrialFailed:
+        raise
     except UsageError as error:
         if "answered 401" in error.what or "answered 403" in error.what:
             raise

@@ -144,7 +144,12 @@ class ByServer:
 
     async def _ask(self, text: str, special: bool) -> list[int]:
         body = {"model": self._model, "prompt": text, "add_special_tokens": special}
-        tokens = (await self._transport.post_beside("/tokenize", body)).body.get("tokens")
+        try:  # a call that hangs must not hold all that wait for its text
+            async with asyncio.timeout(self._transport.deadline):
+                received = await self._transport.post_beside("/tokenize", body)
+        except TimeoutError:
+            raise TryAgain("no tokens in time", unreachable=True) from None
+        tokens = received.body.get("tokens")
         if not isinstance(tokens, list) or not all(isinstance(t, int) for t in tokens):
             raise TryAgain("the server tells no tokens")
         return tokens

@@ -62,6 +62,10 @@ class QuestionRefused(Exception):
         self.filtered = filtered
 
 
+class TrialFailed(UsageError):
+    """The server did not answer what was to tell what it has: no verdict."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """An answer's JSON, and the seconds in which the server wants no further call."""
@@ -78,6 +82,7 @@ class Transport:
         headers: with the key; never shown.
         query: parameters of every URL.
         secrets: texts that must not stand in any message.
+        deadline: seconds of a call before a run; in a run the engine has its own.
     """
 
     def __init__(
@@ -86,10 +91,12 @@ class Transport:
         headers: Mapping[str, str],
         query: Mapping[str, str],
         secrets: frozenset[str] = frozenset(),
+        deadline: float = 600.0,
     ) -> None:
         self.base_url = base_url
         self.headers = {**headers, "Content-Type": "application/json"}
         self.query = dict(query)
+        self.deadline = deadline
         self._secrets = sorted(filter(None, secrets), key=len, reverse=True)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,6 +120,40 @@ class Transport:
     async def get(self, path: str) -> Received:
         """Get an endpoint under the base URL; errors as for :meth:`post`."""
         return await self._request("GET", self.base_url + path, None)
+
+    async def insist(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Take a step a few times until it succeeds: before a run, no engine does that.
+
+        Raises:
+            TryAgain: it never did.
+        """
+        for attempt in range(_INSIST):
+            try:
+                async with asyncio.timeout(self.deadline):
+                    return await step()
+            except TimeoutError:
+                reason = f"no answer within {self.deadline:g} s"
+                raise TryAgain(reason, unreachable=True) from None
+            except TryAgain as fault:
+                if attempt + 1 == _INSIST or fault.reason.startswith(NO_CONNECTION):
+                    raise
+                await asyncio.sleep(min(fault.after or 0.3 * 2**attempt, 30.0))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def try_out(self, path: str, body: Mapping[str, Any]) -> Received:
+        """Post what is to tell what the server has, as :meth:`insist`.
+
+        Raises:
+            TrialFailed: it did not answer, which says nothing of what it has.
+        """
+        try:
+            return await self.insist(lambda: self.post(path, body))
+        except TryAgain as fault:
+            raise TrialFailed(
+                f"the server did not answer a trial: {fault.reason}",
+                where=self.base_url,
+                mend="give the same command again",
+            ) from None
 
     async def hang_up(self) -> None:
         """Close the connections."""
@@ -202,22 +243,6 @@ class Transport:
             text = text.replace(secret, "***")
         text = " ".join(_KEY_LIKE.sub("***", text).split())
         return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
-
-
-async def insist(step: Callable[[], Awaitable[T]]) -> T:
-    """Take a step a few times until it succeeds: before a run, no engine does that.
-
-    Raises:
-        TryAgain: it never did.
-    """
-    for attempt in range(_INSIST):
-        try:
-            return await step()
-        except TryAgain as fault:
-            if attempt + 1 == _INSIST or fault.reason.startswith(NO_CONNECTION):
-                raise
-            await asyncio.sleep(min(fault.after or 0.3 * 2**attempt, 30.0))
-    raise AssertionError("the last attempt returns or raises")
 
 
 _MENDS = {

@@ -262,7 +262,7 @@ class LmEvalTask:
         responses = await ask(requests)
         for request, response in zip(requests, responses, strict=True):
             if isinstance(request, GenerateRequest) and isinstance(response, Generation):
-                require_whole(request, response, self._workbench.grade_cut)
+                require_whole(request, response, self._workbench.grade_cut())
         answers = iter(responses)
         for instance in instances:
             instance.resps = [_raw(instance, next(answers)) for _ in self._requests(instance)]

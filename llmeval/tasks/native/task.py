@@ -51,7 +51,6 @@ class NativeTask(ABC):
     def __init__(self, spec: Common, setting: Setting) -> None:
         self._spec = spec
         self._setting = setting
-        self._grade_cut = setting.workbench.grade_cut
         self._source = Source(spec.data, setting.path.parent, setting.workbench.mirror)
         self._all_rows = self._source.evaluated()
         self._rows = self._all_rows.head(setting.options.limit)
@@ -72,6 +71,10 @@ class NativeTask(ABC):
     @property
     def name(self) -> str:
         return self._spec.task
+
+    @property
+    def _grade_cut(self) -> bool:
+        return self._setting.workbench.grade_cut()
 
     @property
     def version(self) -> str:

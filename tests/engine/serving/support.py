@@ -47,7 +47,7 @@ class FakeServed:
     """
 
     name = "fake served"
-    fingerprint = "fingerprint of a fake served model"
+    fingerprint = scoring_fingerprint = "fingerprint of a fake served model"
     capabilities = frozenset({"loglikelihood", "generate", "chat"})
 
     def __init__(

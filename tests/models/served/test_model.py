@@ -34,6 +34,7 @@ from tests.support.fakes import FakeTask
 from tests.support.mock_openai.launch import MockServer, serve
 from tests.support.mock_openai.options import Options
 
+ALL = ("generate", "chat", "loglikelihood", "top_logprobs")
 KEY = "sk-aB3dE5fG7hI9jK1lM2n"
 
 
@@ -199,8 +200,13 @@ def test_what_it_says_of_itself_holds_no_secret(
 @pytest.mark.parametrize(
     ("options", "values", "apis", "capabilities"),
     [
-        ({}, {}, ("completions", "chat"), {"generate", "chat", "loglikelihood", "top_logprobs"}),
-        ({"no_chat": True}, {}, ("completions", "completions"), {"generate", "loglikelihood"}),
+        ({}, {}, ("completions", "chat"), {"completions", *ALL}),
+        (
+            {"no_chat": True},
+            {},
+            ("completions", "completions"),
+            {"generate", "completions", "loglikelihood"},
+        ),
         ({"no_completions": True}, {}, ("chat", "chat"), {"generate", "chat", "top_logprobs"}),
         (
             {"no_completions": True, "no_top_logprobs": True},
@@ -212,14 +218,14 @@ def test_what_it_says_of_itself_holds_no_secret(
             {"echo": "shifted"},
             {},
             ("completions", "chat"),
-            {"generate", "chat", "top_logprobs"},
+            {"generate", "chat", "completions", "top_logprobs"},
         ),
         ({}, {"api": "chat"}, ("chat", "chat"), {"generate", "chat", "top_logprobs"}),
         (
             {},
             {"api": "completions"},
             ("completions", "completions"),
-            {"generate", "loglikelihood"},
+            {"generate", "completions", "loglikelihood"},
         ),
         ({}, {"api": "responses"}, ("responses", "responses"), {"generate", "chat"}),
         (
@@ -262,14 +268,15 @@ def test_why_there_are_no_log_probabilities_is_kept(mock: MockServer) -> None:
     mock.set(echo="ignored")
     model = explored(mock.url)
     assert "echo is ignored" in str(model.why_no_loglikelihood)
-    assert model.describe()["loglikelihood"]["refused"] == model.why_no_loglikelihood
+    assert model.describe()["loglikelihood"] == {"refused": True}
+    assert model.report()["no_loglikelihood"] == model.why_no_loglikelihood
 
 
 def test_a_run_that_needs_no_log_probabilities_does_not_try_them(mock: MockServer) -> None:
     model = explored(mock.url, "generate")
     asked = mock.stats()["requests"]
     assert asked == 2  # one for each interface
-    assert model.capabilities == {"generate", "chat"}
+    assert model.capabilities == {"generate", "chat", "completions"}
     model.explore(["generate"])
     assert mock.stats()["requests"] == asked
     model.explore(["generate", "loglikelihood"])  # another task needs them after all
@@ -354,7 +361,7 @@ def test_a_fault_that_passes_does_not_take_an_interface_away(
     Once(monkeypatch, FAULTS["500"])
     model = explored(mock.url)
     assert model.describe()["api"] == {"text": "completions", "chat": "chat"}
-    assert model.capabilities == {"generate", "chat", "loglikelihood", "top_logprobs"}
+    assert model.capabilities == {"completions", *ALL}
 
 
 # -- the fingerprint -------------------------------------------------------------------------
@@ -373,7 +380,8 @@ def test_a_fault_that_passes_does_not_take_an_interface_away(
         {"send_seed": False},
         {"extra_body": {"top_a": 0.1}},
         {"max_length": 1024},
-        {"tokenizer": "text"},
+        {"query": {"deployment": "b"}},
+        {"headers": {"X-Route": "b"}},
     ],
 )
 def test_it_changes_with_what_may_change_an_answer(changed: dict[str, Any]) -> None:
@@ -583,7 +591,7 @@ def test_exploring_works_inside_a_running_loop(mock: MockServer) -> None:
     async def job() -> OpenAIModel:
         return explored(mock.url, "generate")
 
-    assert asyncio.run(job()).capabilities == {"generate", "chat"}
+    assert asyncio.run(job()).capabilities == {"generate", "chat", "completions"}
 
 
 def test_a_server_without_log_probabilities_is_warned_of(

@@ -18,7 +18,7 @@ from llmeval.models.served.probe import (
     takes_wanted_tokens,
     try_echo,
 )
-from llmeval.models.served.transport import Received, Transport
+from llmeval.models.served.transport import Received, Transport, TrialFailed
 from tests.support.mock_openai.launch import MockServer, serve
 from tests.support.mock_openai.options import Options
 
@@ -72,7 +72,6 @@ def test_a_right_echo_is_used(mock: MockServer) -> None:
         ({"echo": "ignored"}, "echo is ignored: the prompt does not come back"),
         ({"no_logprobs": True}, "log-probabilities are missing"),
         ({"no_completions": True}, "it does not answer: .*404"),
-        ({"fault_rate": 1.0, "faults": ("invalid-json",)}, "it does not answer: .*not JSON"),
         ({"fault_rate": 1.0, "faults": ("empty-choices",)}, "it does not answer: .*choices"),
         ({"max_model_len": 12}, "it refuses: .*maximum context length"),
     ],
@@ -84,6 +83,12 @@ def test_an_echo_that_is_not_right_is_refused_with_the_reason(
     assert refused is not None
     assert re.search(said, refused), refused
     assert "\n" not in refused
+
+
+def test_a_server_that_does_not_answer_a_trial_gets_no_verdict(mock: MockServer) -> None:
+    """Else a passing fault would change the form in which a run asks."""
+    with pytest.raises(TrialFailed, match=r"did not answer a trial: .*not JSON"):
+        echo(mock, fault_rate=1.0, faults=("invalid-json",))
 
 
 def test_an_echo_that_does_not_tell_the_best_token_is_not_taken_for_whole(

@@ -50,7 +50,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAIModel]:
 def test_an_echo_that_is_ignored_is_refused(served: OpenAIModel) -> None:
     served.explore({"loglikelihood", "generate"})
     assert "loglikelihood" not in served.capabilities
-    assert served.describe()["loglikelihood"] == {"refused": "log-probabilities are missing"}
+    assert served.describe()["loglikelihood"] == {"refused": True}
+    assert served.why_no_loglikelihood == "log-probabilities are missing"
 
 
 def test_greedy_texts_equal_those_of_transformers_itself(
