@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmeval.core import Generation, Loglikelihood, LoglikelihoodRequest, Response, StorageError
+from llmeval.core import (
+    GenerateRequest,
+    Generation,
+    Loglikelihood,
+    LoglikelihoodRequest,
+    Response,
+    StorageError,
+)
 from llmeval.engine import Journal
 from llmeval.engine.journal import SCHEMA_VERSION, Entry, Keyring, TokenCounts
 from tests.core.test_responses import responses
@@ -313,3 +320,10 @@ def test_a_file_size_limit_stops_cleanly(path: Path) -> None:
         found = journal.lookup([i.to_bytes(16, "big") for i in range(1000)])
         assert len(found) == kept
         assert all(entry.response == Generation("x" * 2000) for entry in found.values())
+
+
+def test_how_texts_become_tokens_is_in_the_keys_of_log_probabilities_alone() -> None:
+    scored, asked = LoglikelihoodRequest("a", " b"), GenerateRequest("a")
+    plain, other = Keyring("model"), Keyring("model", "model, tokens by the server")
+    assert plain.key(asked) == other.key(asked)
+    assert plain.key(scored) != other.key(scored)

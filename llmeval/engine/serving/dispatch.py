@@ -52,6 +52,7 @@ class _Call:
     requests: Sequence[Request] = field(compare=False)
     answered: asyncio.Future[Reply] = field(compare=False)
     attempts: int = field(default=0, compare=False)
+    trials: int = field(default=0, compare=False)
     tokens: int = field(default=0, compare=False)
     usd: float | None = field(default=None, compare=False)
 
@@ -277,8 +278,9 @@ class Dispatcher:
             reason = f"{fault.reason} ({call.attempts} attempts)"
             self._answer(call, Reply([Failure(reason)] * len(call.requests)))
         else:
-            if in_outage:  # it may be what brings the server down: others go first
-                call.order = (sys.maxsize, call.order[1])
+            if in_outage:  # it may be what brings the server down: others go first, in turn
+                call.trials += 1
+                call.order = (sys.maxsize, f"{call.trials:09d}")
             self._later(self._delay(call, fault), self._enqueue, call)
 
     def _note_unreachable(self, fault: TryAgain, began: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -527,3 +527,30 @@ def test_after_an_outage_the_limit_grows_again() -> None:
     assert made.error is None
     assert max(model.times) < 600.0
     assert made.described["connections"]["highest"] == 64  # type: ignore[index]
+
+
+def test_a_question_that_brings_the_server_down_does_not_starve_the_others() -> None:
+    """Whenever it is asked, nobody answers for a minute."""
+    down_to = [0.0]
+
+    async def behave(requests: Sequence[Request], attempt: int) -> None:
+        if requests[0].prompt == "question 0":
+            down_to[0] = now() + 60.0
+        await asyncio.sleep(0.5)
+        if now() < down_to[0]:
+            raise TryAgain("the connection was lost", unreachable=True)
+
+    model = FakeServed(behave, patience=3600.0, max_connections=8)
+    made = dispatch(model, questions(60), patience=3000.0)
+    assert set(range(1, 60)) <= set(made.replies)
+
+
+def test_a_spent_limit_that_is_reset_tomorrow_is_no_pause_of_a_day() -> None:
+    async def behave(requests: Sequence[Request], attempt: int) -> Reply:
+        await asyncio.sleep(1.0)
+        return replace(model.reply(requests), wait=86_340.0)
+
+    model = FakeServed(behave, patience=900.0, max_connections=1)
+    made = dispatch(model, questions(5))
+    assert len(made.replies) == 5
+    assert made.ended_at is None or made.ended_at < 900.0

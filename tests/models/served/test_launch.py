@@ -118,3 +118,20 @@ def test_wrong_settings_are_one_line(server: dict[str, object], part: str) -> No
         ServedSettings.from_mapping({"server": json.dumps(server)})
     assert part in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_secret_behind_a_flag_is_not_described_and_other_numbers_are() -> None:
+    args = ["--api-key", "sk-1", "--hf-token=abc", "--max-num-batched-tokens", "8192", "--port"]
+    about = ServerSpec(vllm="m", args=args, env={"HF_TOKEN": "hf-1"}).describe()
+    assert about["args"] == [
+        *("--api-key", "***", "--hf-token=***", "--max-num-batched-tokens", "8192", "--port"),
+    ]
+    assert about["env"] == ["HF_TOKEN"]
+
+
+def test_another_adapter_in_a_folder_is_another_server(tmp_path: Path) -> None:
+    spec = ServerSpec(vllm="m", args=["--lora-modules", f"x={tmp_path}"])
+    (tmp_path / "adapter_config.json").write_text("{}")
+    first = spec.identity()
+    (tmp_path / "adapter_config.json").write_text('{"r": 8}')
+    assert spec.identity() != first
