@@ -63,7 +63,7 @@ class EchoScorer:
             body = encode_echo(self._dialect, row.prompt, new_tokens=self._new_tokens)
             received = await self._transport.post(PATH, body)
             wait = max(wait, received.wait)
-            parts.append(_read(row, _decode(received.body), self._new_tokens))
+            parts.append(read_row(row, _decode(received.body), self._new_tokens))
         return _join(parts, encoded), wait
 
 
@@ -74,7 +74,7 @@ def _decode(body: dict[str, object]) -> Echo:
         raise TryAgain(str(error)) from None
 
 
-def _read(row: Row, echo: Echo, new_tokens: int) -> Loglikelihood:
+def read_row(row: Row, echo: Echo, new_tokens: int) -> Loglikelihood:
     """Return the sum over the tokens that are asked about."""
     end = len(echo.logprobs) - new_tokens
     start = _find_start(row, echo, end)
