@@ -33,7 +33,7 @@ class TaskForecast:
 
     Attributes:
         samples, questions: in all; ``journaled`` of the questions are answered already.
-        prompt_tokens: of what is left to ask, estimated at four characters a token.
+        prompt_tokens: of what is left to ask, estimated at four bytes a token.
         completion_tokens: at most: every answer as long as it may be.
         usd: at most; None where no price is known.
         form: how it is asked, where that is not its own way.
