@@ -93,7 +93,10 @@ def forecast(spec: RunSpec) -> Forecast:
         scoring = model.scoring_fingerprint if isinstance(model, ServedModel) else None
         keyring, seen = Keyring(model.fingerprint, scoring), set[bytes]()
         for task in selection.tasks:
-            found.tasks.append(_forecast_task(task, model, journal, keyring, seen))
+            one = TaskForecast(task.name, form=getattr(task, "form", None))
+            one.usd = None if price is None else 0.0
+            _forecast_task(one, task, model, journal, keyring, seen)
+            found.tasks.append(one)
         if spec.batch:
             _discount(found, model)
     return found
@@ -109,9 +112,13 @@ def _discount(found: Forecast, model: Model | ServedModel) -> None:
 
 
 def _forecast_task(
-    task: Task, model: Model | ServedModel, journal: Journal, keyring: Keyring, seen: set[bytes]
-) -> TaskForecast:
-    found = TaskForecast(task.name, form=getattr(task, "form", None))
+    found: TaskForecast,
+    task: Task,
+    model: Model | ServedModel,
+    journal: Journal,
+    keyring: Keyring,
+    seen: set[bytes],
+) -> None:
     for questions in _chunks(task):
         found.samples += len(questions)
         keys = [[keyring.key(request) for request in asked] for asked in questions]
@@ -126,7 +133,6 @@ def _forecast_task(
             }
             seen.update(row)
             _add(found, list(fresh.values()), model)
-    return found
 
 
 def _chunks(task: Task) -> Iterator[list[list[Request]]]:

@@ -53,3 +53,9 @@ def test_an_error_names_file_line_field_and_mend(tmp_path: Path, text: str, says
         read_run_file(write(tmp_path, text))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_prices_stand_in_a_run_file_one_below_the_other(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("model: openai:m\nmodel_settings: {price_input: 2.5, price_output: 10}\n")
+    assert read_run_file(file).model_settings == {"price_input": 2.5, "price_output": 10}

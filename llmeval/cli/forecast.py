@@ -20,7 +20,7 @@ def print_forecast(found: Forecast) -> None:
         name, *numbers = row
         cells = [cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True)]
         print("  ".join([name.ljust(widths[0]), *cells]).rstrip())
-    print("\nprompt tokens are estimated at four bytes a token; new tokens are a bound, and so are USD by these")
+    print("\nprompt tokens: an estimate, four bytes each; new tokens, and USD by both: at most")
     for form in sorted({task.form for task in found.tasks if task.form}):
         print(f"choices are asked for as {form}")
     if total.usd is None:

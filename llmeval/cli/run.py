@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,9 @@ def _read(argv: Sequence[str]) -> tuple[Any, Sequence[str]]:
         return arguments, argv
     from llmeval.cli.resume import find_command, merge, without_resume
 
-    command = merge(find_command(arguments.resume, arguments.out), without_resume(argv))
+    found = find_command(arguments.resume, arguments.out)
+    say(f"llmeval: going on with: llmeval run {shlex.join(found)}")
+    command = merge(found, without_resume(argv))
     return build_parser().parse_args(command), command
 
 

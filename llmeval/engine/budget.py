@@ -70,6 +70,11 @@ class Budget:
             return self._stop(f"{limits.minutes:g} minutes", "--max-minutes")
         return None
 
+    def used_up(self) -> BudgetReached:
+        """Return that all requests that are allowed were asked, whether answered yet or not."""
+        most = self.limits.requests
+        return self._stop(f"{most} of {most} requests", "--max-requests")
+
     @property
     def room(self) -> int | None:
         """How many more questions may be asked; None for any number."""

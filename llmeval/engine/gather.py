@@ -19,7 +19,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmeval.core import Ask, BudgetReached, Failure, InvalidResult, Model, Request, Response
+from llmeval.core import Ask, Failure, InvalidResult, Model, Request, Response
 from llmeval.core.protocols import PricedModel
 from llmeval.engine.answering import Answerer
 from llmeval.engine.budget import Budget
@@ -256,21 +256,16 @@ class Gather:
                 raise asyncio.CancelledError
             room = self._budget.room
             allowed = missing if room is None else missing[:room]
-            if not allowed or self._budget.reached(len(allowed)):
-                raise self._reached()
+            if reached := self._budget.reached(max(1, len(allowed))):
+                raise reached
             self._budget.hold(len(allowed), None)
             try:
                 responses |= await self._ask_model(allowed, questions)
             finally:
                 self._budget.release(len(allowed), None)
             if len(allowed) < len(missing):
-                raise self._reached()
+                raise self._budget.used_up()
             return responses
-
-    def _reached(self) -> BudgetReached:
-        reached = self._budget.reached()
-        assert reached is not None
-        return reached
 
     async def _ask_model(
         self, keys: Sequence[Key], questions: Mapping[Key, Request]

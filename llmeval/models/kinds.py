@@ -114,6 +114,8 @@ def from_model_args(args: str, model: str = "hf", **more: Any) -> tuple[str, Any
     if not _is_local(spec):
         kept = _translate_served(model, pairs) if spec.startswith("openai:") else dict(pairs)
         kept.update((name, value) for name, value in more.items() if value is not None)
+        if model in _APIS:  # lm-eval's command lines have a batch size, whoever answers
+            kept.pop("batch_size", None)
         return spec, read_settings(spec, kept)
     for name, value in pairs.items():
         if name in _NEUTRAL:
@@ -147,7 +149,10 @@ _APIS = {
 _SERVED_NAMES = {"num_concurrent": "max_connections", "max_retries": "max_attempts"}
 # Of lm-eval's API models: what this backend does anyway, or has no use for.
 _SERVED_NEUTRAL = frozenset(
-    {"tokenized_requests", "tokenizer_backend", "batch_size", "verify_certificate", "seed"}
+    [
+        *("tokenized_requests", "tokenizer_backend", "batch_size", "verify_certificate", "seed"),
+        "eos_string",
+    ]
 )
 
 
@@ -176,11 +181,28 @@ def _take_spec(model: str, pairs: dict[str, str]) -> str:
 
 def _split_pairs(args: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
-    for part in filter(None, (p.strip() for p in args.split(","))):
+    for part in filter(None, (part.strip() for part in _split_outside(args))):
         name, sign, value = part.partition("=")
         if not sign:
-            raise UsageError(
-                f"{part!r} is no name=value", where="--model_args", mend="e.g. pretrained=gpt2"
-            )
+            what = "a part is no name=value"  # which may hold a secret, so it is not repeated
+            raise UsageError(what, where="--model_args", mend="e.g. pretrained=gpt2")
         pairs[name.strip()] = value.strip()
     return pairs
+
+
+def _split_outside(text: str) -> list[str]:
+    """Split at commas that stand in no brackets and no quotes: values may be JSON."""
+    parts, depth, quoted, start = list[str](), 0, False, 0
+    for place, letter in enumerate(text):
+        if letter == '"' and depth:
+            quoted = not quoted
+        elif quoted:
+            continue
+        elif letter in "{[":
+            depth += 1
+        elif letter in "}]":
+            depth -= 1
+        elif letter == "," and depth <= 0:
+            parts.append(text[start:place])
+            start = place + 1
+    return [*parts, text[start:]]

@@ -31,6 +31,7 @@ from llmeval.core import (
     Score,
     Task,
     Unscorable,
+    fingerprint,
 )
 from llmeval.tasks.chat import decode_chat
 from llmeval.tasks.generation import require_whole
@@ -102,10 +103,17 @@ def kinds_of(task: Task) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A choice put as a chat: the turns, and a letter for each choice."""
+    """A choice put as a chat.
+
+    Args:
+        turns: of the chat.
+        letters: one for each choice, in the order shown.
+        places: which choice of the sample each letter stands for.
+    """
 
     turns: tuple[Message, ...]
     letters: str
+    places: tuple[int, ...]
 
 
 class LetterTask:
@@ -169,7 +177,7 @@ class LetterTask:
         require_whole(request, answer, self._grade_cut)
         letter, item = self._read(question, answer)
         right = sample.gold.right if sample.gold is not None else ()
-        value = float(question.letters.index(letter) in right)
+        value = float(question.places[question.letters.index(letter)] in right)
         return [Score("acc", value, extracted=letter, item=item)]
 
     def _read(self, question: Question, answer: Generation) -> tuple[str, dict[str, float] | None]:
@@ -219,7 +227,7 @@ def put_question(choices: Sequence[LoglikelihoodRequest]) -> Question:
     texts = [choice.continuation.strip() for choice in choices]
     named = [match[1] for text in texts if (match := _SINGLE_LETTER.fullmatch(text))]
     if len(named) == len(texts) == len(set(named)):
-        return Question(_append(turns, _INSTRUCTION), "".join(named))
+        return Question(_append(turns, _INSTRUCTION), "".join(named), tuple(range(len(named))))
     return _ask_for_letter(turns, texts)
 
 
@@ -234,11 +242,23 @@ def _turns(context: str) -> tuple[Message, ...]:
 
 def _ask_for_letter(turns: tuple[Message, ...], texts: Sequence[str]) -> Question:
     letters = string.ascii_uppercase[: len(texts)]
-    listed = "\n".join(f"{letter}. {text}" for letter, text in zip(letters, texts, strict=True))
+    places = shuffle(texts)
+    listed = "\n".join(
+        f"{letter}. {texts[place]}" for letter, place in zip(letters, places, strict=True)
+    )
     last = turns[-1]
     question = _ANSWER_CUE.sub("", last.content)
     turns = (*turns[:-1], Message(last.role, f"{question}\n\n{listed}"))
-    return Question(_append(turns, _INSTRUCTION), letters)
+    return Question(_append(turns, _INSTRUCTION), letters, places)
+
+
+def shuffle(texts: Sequence[str]) -> tuple[int, ...]:
+    """Return an order of choices that depends on their texts alone.
+
+    Data sets may have the right one always first (TruthfulQA): in their order, a model that always
+    says A would be right.
+    """
+    return tuple(sorted(range(len(texts)), key=lambda i: (fingerprint([*texts, i], 8), i)))
 
 
 def _append(turns: tuple[Message, ...], text: str) -> tuple[Message, ...]:

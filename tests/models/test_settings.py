@@ -107,3 +107,20 @@ def test_a_model_by_our_own_name_takes_settings_as_pairs(name: str) -> None:
     assert (settings.workers, settings.dtype, settings.device) == (2, "bfloat16", "cpu")
     with pytest.raises(UsageError, match="unknown model setting 'pretrained'"):
         from_model_args("pretrained=gpt2", name)
+
+
+def test_json_values_keep_their_commas() -> None:
+    args = 'extra_body={"a":1,"b":[2,3]},headers={"X-Title":"one, two"},api=chat'
+    spec, settings = from_model_args(args, "openai:m", base_url="localhost:1/v1")
+    assert spec == "openai:m"
+    assert settings.extra_body == {"a": 1, "b": [2, 3]}  # type: ignore[union-attr]
+    assert settings.headers == {"X-Title": "one, two"}  # type: ignore[union-attr]
+    assert settings.api == "chat"  # type: ignore[union-attr]
+
+
+def test_lm_evals_command_line_of_a_served_model_is_understood() -> None:
+    args = "model=m,base_url=http://h:1/v1/chat/completions,num_concurrent=8,eos_string=</s>"
+    spec, settings = from_model_args(args, "local-chat-completions", batch_size="8")
+    assert spec == "openai:m"
+    assert settings.base_url == "http://h:1/v1"  # type: ignore[union-attr]
+    assert (settings.max_connections, settings.api) == (8, "chat")  # type: ignore[union-attr]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -37,10 +38,40 @@ from llmeval.tasks.letters import (
     kinds_of,
     put_question,
     read_letters,
+    shuffle,
 )
 from tests.support.fakes import FakeTask
 
 INSTRUCTION = "Reply with the letter of the right answer, and nothing else."
+
+
+@pytest.fixture(autouse=True)
+def _as_listed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Choices in the order of the data, so that a test can be read; not where that is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "shuffled" not in request.node.name:
+            patch.setattr("llmeval.tasks.letters.shuffle", lambda texts: tuple(range(len(texts))))
+        yield
+
+
+def test_shuffled_choices_have_no_favourite_place() -> None:
+    """TruthfulQA has the right choice first: always saying A must not be right."""
+    firsts = Counter(shuffle([f"right {i}", "x", "y", "z"]).index(0) for i in range(800))
+    assert set(firsts) == {0, 1, 2, 3}
+    assert all(150 < count < 250 for count in firsts.values())
+    assert shuffle(["a", "b", "c"]) == shuffle(["a", "b", "c"])
+
+
+def test_shuffled_choices_are_scored_by_what_they_stand_for() -> None:
+    places = set()
+    for number in range(8):
+        texts = [f"right {number}", f"wrong {number}"]
+        question = put_question([LoglikelihoodRequest("Q", f" {text}") for text in texts])
+        shown = question.turns[-1].content.split("\n\n")[1].split("\n")
+        for letter, place, line in zip(question.letters, question.places, shown, strict=True):
+            assert line == f"{letter}. {texts[place]}"
+        places.add(question.places)
+    assert places == {(0, 1), (1, 0)}
 
 
 def choices(context: str, *continuations: str) -> list[LoglikelihoodRequest]:

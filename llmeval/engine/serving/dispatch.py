@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import random
 import sys
 import time
@@ -31,6 +32,8 @@ from llmeval.core import (
 from llmeval.engine.budget import Budget
 from llmeval.engine.serving.concurrency import Concurrency
 from llmeval.engine.serving.pace import Pace
+
+log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.5
 """Seconds before the second attempt; doubled for each further one."""
@@ -84,7 +87,7 @@ class Dispatcher:
     Attributes:
         ended: gets the error that ends the run: fatal, or a budget that is reached and whose last
             answers are here.
-        busy_seconds: wall time in which calls were in flight.
+        busy_seconds: wall time in which there were calls without an answer.
     """
 
     def __init__(self, model: ServedModel, budget: Budget) -> None:
@@ -104,6 +107,8 @@ class Dispatcher:
         self._unreachable_in_a_row = 0
         self._outage_delay = FIRST_DELAY / 2
         self._last_trial = self._last_sign = 0.0
+        self._in_outage = False
+        self._unanswered = 0
         self._last_answer = self._busy_since = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._random = random.Random()
@@ -119,6 +124,9 @@ class Dispatcher:
             estimated = self._model.estimate(requests)
             call.tokens = estimated.prompt_tokens + estimated.completion_tokens
             call.usd = estimated.usd
+        if not self._unanswered:
+            self._busy_since = time.monotonic()
+        self._unanswered += 1
         self._enqueue(call)
         return call.answered
 
@@ -145,6 +153,9 @@ class Dispatcher:
     async def close(self) -> None:
         """Give up whatever is in flight or waits."""
         self.halt()
+        if self._unanswered:
+            self.busy_seconds += time.monotonic() - self._busy_since
+            self._unanswered = 0
         for timer in self._timers | ({self._wake} if self._wake else set()):
             timer.cancel()
         for job in self._flying:
@@ -162,8 +173,6 @@ class Dispatcher:
     def _pump(self) -> None:
         """Send what may be sent now; find out whether that was the end."""
         while (call := self._take_next()) is not None:
-            if not self._flying:
-                self._busy_since = time.monotonic()
             job = self._loop.create_task(self._fly(call))
             self._flying.add(job)
             self.traced.most_in_flight = max(self.traced.most_in_flight, len(self._flying))
@@ -213,8 +222,6 @@ class Dispatcher:
 
     def _land(self, job: asyncio.Task[None]) -> None:
         self._flying.discard(job)
-        if not self._flying:
-            self.busy_seconds += time.monotonic() - self._busy_since
         if not job.cancelled() and (error := job.exception()):
             self.fail(error)
         self._pump()
@@ -247,6 +254,9 @@ class Dispatcher:
         self._unreachable_in_a_row = 0
         self._outage_delay = FIRST_DELAY / 2
         self._last_answer = time.monotonic()
+        if self._in_outage:
+            self._in_outage = False
+            log.warning("answers come again")
         self._concurrency.note_answer(seconds, len(self._flying))
         if 0 < reply.wait <= self._traffic.patience:  # beyond it, the next call is refused in words
             self._pace.pause(reply.wait)
@@ -261,6 +271,9 @@ class Dispatcher:
                 self._budget.spend(1, self._model.price(response))
         if not call.answered.done():
             call.answered.set_result(reply)
+        self._unanswered -= 1
+        if not self._unanswered:
+            self.busy_seconds += time.monotonic() - self._busy_since
 
     def _failed(self, call: _Call, fault: TryAgain, began: float) -> None:
         self.traced.retries[fault.reason] += 1
@@ -294,6 +307,10 @@ class Dispatcher:
         if self._unreachable_in_a_row < _OUTAGE:
             return False
         self._concurrency.note_outage()
+        if not self._in_outage:
+            self._in_outage = True
+            patience = f"{self._traffic.patience:g} s"
+            log.warning("no answers: %s; trying again for %s", fault.reason, patience)
         if began >= self._last_trial:  # others were sent together with the last trial
             # One call after each pause, of whichever question; not one for each that waits.
             self._outage_delay = min(_OUTAGE_DELAY, 2 * self._outage_delay)

@@ -12,7 +12,7 @@ from llmeval.models.served.launch import Server, launch
 from llmeval.models.served.model import OpenAIModel
 from llmeval.models.served.prices import PriceTag
 from llmeval.models.served.providers import ModelEntry, Provider, find_provider, read_providers
-from llmeval.models.served.settings import ServedSettings, read_headers
+from llmeval.models.served.settings import ServedSettings, clean_url, read_headers
 from llmeval.models.served.transport import Transport
 
 
@@ -62,7 +62,10 @@ def _with_environment(settings: ServedSettings) -> ServedSettings:
     url = os.environ.get("OPENAI_BASE_URL")
     if not url or settings.base_url or settings.provider or settings.server:
         return settings
-    return ServedSettings.from_mapping({**settings.model_dump(), "base_url": url})
+    found = {"base_url": url}
+    if settings.key_env is None and os.environ.get("OPENAI_API_KEY"):  # set for that address
+        found["key_env"] = "OPENAI_API_KEY"
+    return settings.model_copy(update={**found, "base_url": clean_url(url)})
 
 
 def _make_headers(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from llmeval.core.errors import UsageError
 from llmeval.models.served.providers import ModelEntry, Price
 from llmeval.models.served.settings import ServedSettings
 
@@ -20,16 +21,21 @@ class PriceTag:
 
     @classmethod
     def of(cls, settings: ServedSettings, entry: ModelEntry) -> PriceTag:
-        """Return the price that the settings name, else the table's."""
-        if not settings.given_price:
+        """Return the price that the settings name, else the table's.
+
+        Raises:
+            UsageError: the settings name half of one.
+        """
+        given = settings.price_input, settings.price_output
+        if given == (None, None):
             return cls(entry.price)
-        return cls(
-            Price(
-                input=settings.price_input or 0.0,
-                output=settings.price_output or 0.0,
-                cached=settings.price_cached,
+        if given[0] is None or given[1] is None:
+            raise UsageError(
+                "only one of price_input and price_output is set",
+                where="model settings",
+                mend="set both, in USD for a million tokens",
             )
-        )
+        return cls(Price(input=given[0], output=given[1], cached=settings.price_cached))
 
     def of_tokens(self, prompt: int, cached: int, completion: int) -> float | None:
         """Return USD for tokens; ``cached`` of the prompt's were in the provider's cache."""

@@ -137,9 +137,16 @@ def find_provider(settings: ServedSettings, providers: dict[str, Provider]) -> t
         return settings.provider, providers[settings.provider]
     if settings.base_url is None:
         return "openai", providers["openai"]
-    host = urlsplit(settings.base_url).hostname or ""
     for name, provider in providers.items():
-        known_host = urlsplit(provider.base_url or "").hostname
-        if known_host and (host == known_host or host.endswith(f".{known_host}")):
+        if provider.base_url and _is_of(settings.base_url, provider.base_url):
             return name, provider
     return "custom", Provider()
+
+
+def _is_of(url: str, known: str) -> bool:
+    """Whether an address is a provider's: its key must go nowhere else."""
+    own, its = urlsplit(url), urlsplit(known)
+    if (own.scheme, own.port) != (its.scheme, its.port) or not own.hostname or not its.hostname:
+        return False
+    # A subdomain is a resource of one's own (Azure).
+    return own.hostname == its.hostname or own.hostname.endswith(f".{its.hostname}")

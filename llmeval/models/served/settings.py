@@ -100,12 +100,6 @@ class ServedSettings(Settings):
         return name
 
     @model_validator(mode="after")
-    def _check_prices(self) -> Self:
-        if (self.price_input is None) != (self.price_output is None):
-            raise ValueError("price_input and price_output are only known together")
-        return self
-
-    @model_validator(mode="after")
     def _check_secrets(self) -> Self:
         for name, value in self.headers.items():
             if _SECRET_NAMES.search(name) and not value.startswith("$"):
@@ -121,10 +115,6 @@ class ServedSettings(Settings):
         for name in _secret_fields(self.extra_body):
             raise ValueError(f"extra_body.{name} looks like a secret: use headers")
         return self
-
-    @property
-    def given_price(self) -> bool:
-        return self.price_input is not None or self.price_output is not None
 
 
 _SECRET_FIELDS = re.compile(

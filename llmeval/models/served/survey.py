@@ -95,5 +95,8 @@ async def _answers(transport: Transport, path: str, body: dict[str, Any]) -> boo
     except UsageError as error:
         if "answered 401" in error.what or "answered 403" in error.what:
             raise
+        if "max_completion_tokens" in error.what:
+            mend = "it is a reasoning model: -a reasoning=true"
+            raise UsageError(error.what, where=error.where, mend=mend) from None
         return False
     return True

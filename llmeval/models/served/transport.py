@@ -132,8 +132,9 @@ class Transport:
                 async with asyncio.timeout(self.deadline):
                     return await step()
             except TimeoutError:
-                reason = f"no answer within {self.deadline:g} s"
-                raise TryAgain(reason, unreachable=True) from None
+                if attempt:
+                    reason = f"no answer within {self.deadline:g} s (-a timeout=SECONDS)"
+                    raise TryAgain(reason, unreachable=True) from None
             except TryAgain as fault:
                 if attempt + 1 == _INSIST or fault.reason.startswith(NO_CONNECTION):
                     raise
@@ -235,7 +236,10 @@ class Transport:
             if _CONTEXT.search(f"{code} {message}"):
                 return QuestionRefused(message, filtered=False)
         what = f"the server answered {status}: {message}"
-        return UsageError(what, where=url, mend=_MENDS.get(status))
+        mend = _MENDS.get(status)
+        if status == 401 and not self._secrets:
+            mend = "no key was sent: name its variable, -a key_env=OPENAI_API_KEY"
+        return UsageError(what, where=url, mend=mend)
 
     def redact(self, text: str) -> str:
         """Return a text on one line without anything that is or looks like a key."""

@@ -149,8 +149,8 @@ def test_a_wrong_key_is_one_line_without_the_key(
 ) -> None:
     mock.set(api_key="another key", **options)
     monkeypatch.setenv("MY_KEY", KEY)
-    for values in ({}, {"key_env": "MY_KEY"}):
-        with pytest.raises(UsageError, match=r"401.*check the key") as caught:
+    for values, mend in (({}, "no key was sent"), ({"key_env": "MY_KEY"}, "check the key")):
+        with pytest.raises(UsageError, match=rf"401.*{mend}") as caught:
             explored(mock.url, **values)
         assert KEY not in str(caught.value)
 

@@ -161,6 +161,8 @@ def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
         ({"base_url": "https://my-name.openai.azure.com/openai/v1"}, "azure"),
         ({"base_url": "https://api.groq.com/other/v1"}, "groq"),
         ({"base_url": "http://localhost:8000/v1"}, "custom"),
+        ({"base_url": "http://api.openai.com/v1"}, "custom"),  # not over an open line
+        ({"base_url": "https://api.openai.com:8443/v1"}, "custom"),
         ({"base_url": "https://notapi.openai.com.example.org/v1"}, "custom"),
         ({"base_url": "https://evilapi.openai.com/v1"}, "custom"),
         ({"base_url": "http://localhost:8000/v1", "provider": "openai"}, "openai"),
