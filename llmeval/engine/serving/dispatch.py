@@ -106,10 +106,10 @@ class Dispatcher:
         self._stopping: LlmevalError | None = None
         self._unreachable_in_a_row = 0
         self._outage_delay = FIRST_DELAY / 2
-        self._last_trial = self._last_sign = 0.0
+        self._last_trial = self._unreachable_since = 0.0
         self._in_outage = False
         self._unanswered = 0
-        self._last_answer = self._busy_since = time.monotonic()
+        self._busy_since = 0.0
         self._loop = asyncio.get_running_loop()
         self._random = random.Random()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -253,7 +253,6 @@ class Dispatcher:
     def _succeeded(self, call: _Call, reply: Reply, seconds: float) -> None:
         self._unreachable_in_a_row = 0
         self._outage_delay = FIRST_DELAY / 2
-        self._last_answer = time.monotonic()
         if self._in_outage:
             self._in_outage = False
             log.warning("answers come again")
@@ -302,7 +301,7 @@ class Dispatcher:
             self._unreachable_in_a_row = 0
             return False
         if not self._unreachable_in_a_row:
-            self._last_sign = max(self._last_answer, time.monotonic())
+            self._unreachable_since = time.monotonic()
         self._unreachable_in_a_row += 1
         if self._unreachable_in_a_row < _OUTAGE:
             return False
@@ -319,7 +318,7 @@ class Dispatcher:
         return True
 
     def _late(self) -> bool:
-        return time.monotonic() - self._last_sign > self._traffic.patience
+        return time.monotonic() - self._unreachable_since > self._traffic.patience
 
     def _give_up(self, fault: TryAgain) -> InvalidResult:
         return InvalidResult(
