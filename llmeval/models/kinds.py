@@ -54,13 +54,7 @@ def setting_names(cls: type[ModelSettings] | type[Settings]) -> set[str]:
     """Return the names of a class's settings."""
     if cls is ModelSettings:
         return {f.name for f in fields(ModelSettings)}
-    names: set[str] = set()
-    for name, info in cls.model_fields.items():  # type: ignore[union-attr]
-        names |= {name, *filter(None, [info.alias])}
-        if info.validation_alias is not None:
-            choices = getattr(info.validation_alias, "choices", [info.validation_alias])
-            names |= {str(choice) for choice in choices}
-    return names
+    return set(cls.model_fields)  # type: ignore[union-attr]
 
 
 def all_setting_names() -> set[str]:

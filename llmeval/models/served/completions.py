@@ -63,7 +63,6 @@ class Echo:
         tokens: texts of the tokens.
         logprobs: of each token after those before it; None for the first.
         best: the most probable token's log-probability at each place; None for the first.
-        offsets: where in the text each token begins; empty where the server does not say.
         prompt_tokens: as the server counted them.
     """
 
@@ -71,7 +70,6 @@ class Echo:
     tokens: Sequence[str]
     logprobs: Sequence[float | None]
     best: Sequence[float | None]
-    offsets: Sequence[int]
     prompt_tokens: int
 
 
@@ -121,7 +119,7 @@ def decode_echo(body: Mapping[str, Any]) -> Echo:
         raise ValueError("log-probabilities are no lists of tokens and numbers")
     if len(tokens) != len(values):
         raise ValueError("log-probabilities do not fit the tokens")
-    tops, offsets = logprobs.get("top_logprobs"), logprobs.get("text_offset")
+    tops = logprobs.get("top_logprobs")
     if not isinstance(tops, list) or len(tops) != len(tokens):
         tops = [None] * len(tokens)
     (counted,) = share_tokens(body.get("usage"), 1)
@@ -130,7 +128,6 @@ def decode_echo(body: Mapping[str, Any]) -> Echo:
         tokens,
         [None if value is None else float(value) for value in values],
         [_best(top, value) for top, value in zip(tops, values, strict=True)],
-        offsets if _all_are(offsets, int) else (),
         counted.prompt,
     )
 

@@ -13,7 +13,7 @@ ROW = Row("The cat sat", None, len("The cat"))
 
 
 def echo(tokens: list[str], logprobs: list[float | None]) -> Echo:
-    return Echo("The cat sat", tokens, logprobs, logprobs, (), len(tokens))
+    return Echo("The cat sat", tokens, logprobs, logprobs, len(tokens))
 
 
 def test_a_token_before_the_text_shifts_nothing() -> None:
