@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,25 +31,10 @@ from llmeval.models import load_model, read_settings
 from llmeval.models.served.model import OpenAIModel
 from llmeval.models.served.transport import Transport
 from tests.support.fakes import FakeTask
-from tests.support.mock_openai.launch import MockServer, serve
-from tests.support.mock_openai.options import Options
+from tests.support.mock_openai.launch import MockServer
 
 ALL = ("generate", "chat", "loglikelihood", "top_logprobs")
 KEY = "sk-aB3dE5fG7hI9jK1lM2n"
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[MockServer]:
-    with serve() as running:
-        yield running
-
-
-@pytest.fixture
-def mock(shared: MockServer) -> MockServer:
-    defaults = Options()
-    shared.set(**{name: getattr(defaults, name) for name in shared.options})
-    shared.reset()
-    return shared
 
 
 @pytest.fixture(autouse=True)

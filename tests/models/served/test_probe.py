@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,24 +18,9 @@ from llmeval.models.served.probe import (
     try_echo,
 )
 from llmeval.models.served.transport import Received, Transport, TrialFailed
-from tests.support.mock_openai.launch import MockServer, serve
-from tests.support.mock_openai.options import Options
+from tests.support.mock_openai.launch import MockServer
 
 DIALECT = Dialect("mock-model")
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[MockServer]:
-    with serve() as running:
-        yield running
-
-
-@pytest.fixture
-def mock(shared: MockServer) -> MockServer:
-    defaults = Options()
-    shared.set(**{name: getattr(defaults, name) for name in shared.options})
-    shared.reset()
-    return shared
 
 
 def run(mock: MockServer, probe: Any, *arguments: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,24 +17,9 @@ from llmeval.models.served.scoring import EchoScorer, NextTokenScorer
 from llmeval.models.served.tokenization import ByServer, ByText, Row, Rows, Tokenization
 from llmeval.models.served.transport import Received, Transport
 from tests.support.mock_openai.language import pieces, walk
-from tests.support.mock_openai.launch import MockServer, serve
-from tests.support.mock_openai.options import Options
+from tests.support.mock_openai.launch import MockServer
 
 DIALECT = Dialect("mock-model")
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[MockServer]:
-    with serve() as running:
-        yield running
-
-
-@pytest.fixture
-def mock(shared: MockServer) -> MockServer:
-    defaults = Options()
-    shared.set(**{name: getattr(defaults, name) for name in shared.options})
-    shared.reset()
-    return shared
 
 
 def score(
