@@ -7,7 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmeval.core import Request, Response, Sample, Score, StorageError, canonical_json
+from llmeval.core import (
+    LoglikelihoodRequest,
+    Request,
+    Response,
+    Sample,
+    Score,
+    StorageError,
+    canonical_json,
+    digest,
+)
 from llmeval.core.responses import to_plain
 from llmeval.runs.files import storage_errors
 
@@ -18,6 +27,8 @@ SAMPLES = "samples.parquet"
 SCORES = "scores.parquet"
 
 _ROW_GROUP = 1024  # samples, at least
+_DIGEST = 8  # bytes
+_IDENTITY = ("cluster", "content", "asked")
 
 Exchanges = Sequence[tuple[Request, Response]]
 Row = tuple[str, Sample, Exchanges, Sequence[Score]]
@@ -27,12 +38,15 @@ Row = tuple[str, Sample, Exchanges, Sequence[Score]]
 class RecordWriter:
     """The two tables of a record. They appear under their names when they are whole.
 
-    ``samples.parquet``: task, sample_id, prompt, exchanges, target, fields, metadata, cluster;
-    ``exchanges``, ``fields`` and ``metadata`` are JSON. An exchange is a request and its response;
-    a request's prompt is left out where it is the row's ``prompt``.
+    ``samples.parquet``: task, sample_id, prompt, exchanges, target, fields, metadata, cluster,
+    content, asked; ``exchanges``, ``fields`` and ``metadata`` are JSON. An exchange is a request
+    and its response; a request's prompt is left out where it is the row's ``prompt``.
 
-    ``scores.parquet``: task, sample_id, metric, value, status, reason, extracted, item, cluster;
-    ``item`` is JSON, what a corpus metric aggregates.
+    ``scores.parquet``: task, sample_id, metric, value, status, reason, extracted, item, cluster,
+    content, asked; ``item`` is JSON, what a corpus metric aggregates.
+
+    ``content`` is the digest of the data row and its right answer, ``asked`` that of the prompts:
+    by them runs are compared item by item.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,14 +68,11 @@ class RecordWriter:
 
     def write(self, rows: Sequence[Row]) -> None:
         """Add rows; they go to disk in groups that are worth compressing."""
-        samples = [_sample_row(task, sample, exchanges) for task, sample, exchanges, _ in rows]
-        scores = [
-            _score_row(task, sample, score)
-            for task, sample, _, verdicts in rows
-            for score in verdicts
-        ]
-        self._rows[SAMPLES] += samples
-        self._rows[SCORES] += scores
+        for task, sample, exchanges, verdicts in rows:
+            row = _sample_row(task, sample, exchanges)
+            self._rows[SAMPLES].append(row)
+            same = {name: row[name] for name in ("cluster", "content", "asked")}
+            self._rows[SCORES] += [_score_row(task, sample, score) | same for score in verdicts]
         if len(self._rows[SAMPLES]) >= _ROW_GROUP:
             self._append()
 
@@ -92,6 +103,9 @@ class RecordWriter:
         except StorageError:
             for writer in self._writers.values():
                 writer.is_open = False  # or its finalizer tries the disk again, with a traceback
+            self._writers.clear()  # closing has nothing left to do
+            for rows in self._rows.values():
+                rows.clear()
             for table in self._schemas:
                 self._partial(table).unlink(missing_ok=True)
             raise
@@ -100,7 +114,7 @@ class RecordWriter:
 def _samples_schema() -> pa.Schema:
     import pyarrow as pa
 
-    names = ("task", "sample_id", "prompt", "exchanges", "target", "fields", "metadata", "cluster")
+    names = ("task", "sample_id", "prompt", "exchanges", "target", "fields", "metadata", *_IDENTITY)
     return pa.schema([(name, pa.string()) for name in names])
 
 
@@ -109,8 +123,7 @@ def _scores_schema() -> pa.Schema:
 
     names = ("task", "sample_id", "metric", "value", "status", "reason", "extracted", "item")
     types = {"value": pa.float64()}
-    fields = [(name, types.get(name, pa.string())) for name in names]
-    return pa.schema([*fields, ("cluster", pa.string())])
+    return pa.schema([(name, types.get(name, pa.string())) for name in (*names, *_IDENTITY)])
 
 
 def _sample_row(task: str, sample: Sample, exchanges: Exchanges) -> dict[str, Any]:
@@ -119,16 +132,39 @@ def _sample_row(task: str, sample: Sample, exchanges: Exchanges) -> dict[str, An
         {"request": _request_plain(request, prompt), "response": to_plain(response)}
         for request, response in exchanges
     ]
+    fields, target = _json(dict(sample.fields)), _storable(sample.target)
     return {
         "task": task,
         "sample_id": _storable(sample.id),
         "prompt": _storable(prompt),
         "exchanges": _json(asked),
-        "target": _storable(sample.target),
-        "fields": _json(dict(sample.fields)),
+        "target": target,
+        "fields": fields,
         "metadata": _json(dict(sample.metadata)),
         "cluster": _storable(sample.cluster),
+        "content": hash_content(fields, target),
+        "asked": hash_asked([request for request, _ in exchanges]),
     }
+
+
+def hash_content(fields: str, target: str | None) -> str:
+    """Return the digest of an item's data: its row as JSON, and its right answer."""
+    return digest(f"{target}\0{fields}".encode(), _DIGEST)
+
+
+def hash_asked(requests: Sequence[Request]) -> str | None:
+    """Return the digest of how an item was asked, None where nothing was.
+
+    Of the first prompt, and of every continuation with its context: later prompts of a task of
+    several steps hold the model's own answers. Sampling is no part of it.
+    """
+    if not requests:
+        return None
+    scored = sorted(
+        f"{r.context}\0{r.continuation}" for r in requests if isinstance(r, LoglikelihoodRequest)
+    )
+    text = "\0\0".join([_prompt_text(requests[0]), *scored])
+    return digest(text.encode("utf-8", "replace"), _DIGEST)
 
 
 def _prompt_text(request: Request) -> str:
@@ -153,7 +189,6 @@ def _score_row(task: str, sample: Sample, score: Score) -> dict[str, Any]:
         "reason": _storable(score.reason),
         "extracted": _storable(score.extracted),
         "item": None if score.item is None else _json(score.item),
-        "cluster": _storable(sample.cluster),
     }
 
 

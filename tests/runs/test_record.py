@@ -61,11 +61,12 @@ def test_the_columns_are_those_of_the_documentation(tmp_path: Path) -> None:
     text = {name: pa.string() for name in run.samples.column_names}
     assert dict(zip(run.samples.column_names, run.samples.schema.types, strict=True)) == text
     assert run.samples.column_names == [
-        *("task", "sample_id", "prompt", "exchanges", "target", "fields", "metadata", "cluster")
+        *("task", "sample_id", "prompt", "exchanges", "target", "fields", "metadata", "cluster"),
+        *("content", "asked"),
     ]
     assert run.scores.column_names == [
         *("task", "sample_id", "metric", "value", "status", "reason", "extracted", "item"),
-        "cluster",
+        *("cluster", "content", "asked"),
     ]
     assert run.scores.schema.field("value").type == pa.float64()
     page = (Path(__file__).parents[2] / "docs" / "run-record.md").read_text()
