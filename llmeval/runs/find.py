@@ -1,0 +1,54 @@
+"""From what a person types to a run record: a path, a run's id, the beginning of one, ``latest``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmeval.core import UsageError
+from llmeval.home import find_workspace
+from llmeval.runs.load import Run, load_run
+
+LATEST = "latest"
+
+
+def find_run(name: str, out: str | Path | None = None) -> Run:
+    """Return the run that a name stands for.
+
+    Args:
+        name: the path of a record; or, in the folder of records, a run's id, the beginning of
+            exactly one id, or ``latest``.
+        out: the folder of records; ``results`` of the working folder or of the workspace if None.
+
+    Raises:
+        UsageError: no run or more than one is meant.
+    """
+    if (Path(name) / "manifest.json").is_file():
+        return load_run(name)
+    folder = records_folder(out)
+    ids = list_run_ids(folder)
+    if name == LATEST and ids:
+        return load_run(folder / ids[-1])
+    matching = [name] if name in ids else [id for id in ids if id.startswith(name)]
+    if len(matching) == 1:
+        return load_run(folder / matching[0])
+    if matching:
+        some = ", ".join(matching[-3:])
+        raise UsageError(f"{len(matching)} runs begin so, e.g. {some}", where=name)
+    raise UsageError(
+        "no such run",
+        where=name,
+        mend=f"name a record's folder, or a run in {folder}: see `llmeval runs ls`",
+    )
+
+
+def records_folder(out: str | Path | None = None) -> Path:
+    """Return the folder of records: the one given, or ``results`` here or in the workspace."""
+    if out is not None:
+        return Path(out)
+    here = Path("results")
+    return here if here.is_dir() else find_workspace() / "results"
+
+
+def list_run_ids(folder: Path) -> list[str]:
+    """Return the ids of the records in a folder, oldest first: an id begins with its time."""
+    return sorted(path.parent.name for path in folder.glob("*/manifest.json"))
