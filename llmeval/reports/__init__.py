@@ -1,1 +1,1 @@
-"""What is made of run records: comparisons, leaderboards, regression gates, pages. Prints nothing."""
+"""What is made of run records: comparisons, leaderboards, regression gates, pages."""

@@ -67,8 +67,7 @@ class Matched:
     @property
     def common(self) -> NDArray[np.bool_]:
         """[N]: the items that every run has a number for."""
-        scored: NDArray[np.bool_] = ~np.isnan(self.values).any(axis=0)
-        return scored
+        return np.asarray(~np.isnan(self.values).any(axis=0), dtype=bool)
 
 
 def match(scores: Scores, *, across_prompts: bool = False) -> Matched:

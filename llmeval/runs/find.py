@@ -1,4 +1,4 @@
-"""From what a person types to a run record: a path, a run's id, the beginning of one, ``latest``."""
+"""From what a person types to a run record: a path, an id, the beginning of one, ``latest``."""
 
 from __future__ import annotations
 
