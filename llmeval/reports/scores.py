@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,11 +116,14 @@ def read_scores(
         names: read the ids of the samples, too; for few runs.
 
     Raises:
-        UsageError: a record has no scores, cannot be read, or was written before items had digests.
+        UsageError: a record has no scores, cannot be read, was written before items had digests,
+            or is named twice.
     """
     import duckdb
 
     paths = [str(_scores_path(run)) for run in runs]
+    if twice := [path for path, count in Counter(paths).items() if count > 1]:
+        raise UsageError("the run is named twice", where=str(Path(twice[0]).parent))
     where = "WHERE list_contains($tasks, task)" if tasks is not None else ""
     query = _QUERY.format(names="sample_id," if names else "", where=where)
     values = {"paths": paths} | ({"tasks": list(tasks)} if tasks is not None else {})
@@ -130,7 +135,7 @@ def read_scores(
     return ScoreTable(runs, table)
 
 
-def _scores_path(run: Run) -> Any:
+def _scores_path(run: Run) -> Path:
     path = run.path / SCORES
     if not path.is_file():
         raise UsageError(
