@@ -65,6 +65,8 @@ def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
         handed_in(spec, asked) as model,
         Journal(journal_path(spec)) as journal,
     ):
+        if isinstance(model, InformedModel):  # before it is described: what it learns is part of it
+            model.study(selection.tasks)
         while True:
             attempt = _Attempt(spec, model, selection, journal, clock, sandboxes)
             try:
@@ -276,7 +278,7 @@ class _Attempt:
 
     def _report(self) -> dict[str, Any] | None:
         if isinstance(self._model, InformedModel):
-            return None
+            return self._model.report() or None
         traffic = {"traffic": self._traffic} if self._traffic else {}
         return self._model.report() | traffic
 

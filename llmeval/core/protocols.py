@@ -59,6 +59,42 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """Labelled rows of a task, none of which it evaluates.
+
+    Args:
+        data: which rows they are, as an entry of :meth:`Task.data`.
+        size: how many.
+        read: yields the rows of the numbers given, in that order, as samples with their gold; a
+            row that does not fit the task has none.
+    """
+
+    data: Mapping[str, Any]
+    size: int
+    read: Callable[[Sequence[int]], Iterator[Sample]]
+
+
+@runtime_checkable
+class LearnableTask(Protocol):
+    """A task that a baseline may learn from its own training rows."""
+
+    @property
+    def name(self) -> str: ...
+
+    def training_rows(self) -> TrainingRows:
+        """Return the rows to learn from.
+
+        Raises:
+            UsageError: there are none beside those that are evaluated.
+        """
+        ...
+
+    def question(self, sample: Sample) -> str:
+        """Return what a sample asks: no examples before it, no chat template, no choices after."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """A batch's responses in the order asked, and what they took.
 
@@ -293,8 +329,18 @@ class InformedModel(Protocol):
 
     def describe(self) -> dict[str, Any]: ...
 
-    def study(self, task: Task) -> None:
-        """Look at a task's samples before the run (the zero rule counts the targets)."""
+    def study(self, tasks: Sequence[Task]) -> None:
+        """Look at the tasks before the run: count targets, learn from training rows.
+
+        The fingerprint and the description hold from then on.
+
+        Raises:
+            UsageError: it can answer nothing of any of these tasks.
+        """
+        ...
+
+    def report(self) -> dict[str, Any]:
+        """Figures of the run as JSON data, asked for once at its end; empty where it has none."""
         ...
 
     def answer_sample(

@@ -70,8 +70,6 @@ def evaluate(
     cutter = WindowCutter(tasks, window, characters)
     try:
         if isinstance(model, InformedModel):
-            for task in tasks:
-                model.study(task)
             return asyncio.run(_evaluate_informed(cutter, model, sink, progress, usage))
         if isinstance(model, ServedModel):
             evaluate_served(

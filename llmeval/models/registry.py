@@ -58,7 +58,7 @@ def load_model(
         return _SERVED[kind](target, spec, settings)
     assert isinstance(settings, ModelSettings)
     if kind == "baseline":
-        return load_baseline(target, seed=settings.seed)
+        return load_baseline(target, settings)
     if kind == "hf":
         if not target:
             raise UsageError("no checkpoint is named", where=spec, mend="hf:ID_OR_DIR")

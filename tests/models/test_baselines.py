@@ -58,7 +58,7 @@ def best(answers: list[Loglikelihood], lengths: list[int] | None = None) -> int:
 def test_the_pick_wins_by_sum_by_length_and_by_probability(name: str, picked: int) -> None:
     model = load_model(f"baseline:{name}")
     golds = [3, 3, 0, 2]
-    model.study(Items([choice_sample(r, str(i)) for i, r in enumerate(golds)]))
+    model.study([Items([choice_sample(r, str(i)) for i, r in enumerate(golds)])])
     answers = list(model.answer_sample("task", choice_sample(2), requests_for()))
     assert best(answers) == picked
     assert best(answers, [len(c) for c in CHOICES]) == picked
@@ -120,7 +120,7 @@ def test_a_single_continuation_is_right_if_the_baseline_would_say_it() -> None:
     )
     for name, greedy in (("oracle", True), ("majority", True), ("longest", False)):
         model = load_model(f"baseline:{name}")
-        model.study(items)
+        model.study([items])
         [answer] = model.answer_sample("task", sample, request)
         assert (name, answer.is_greedy) == (name, greedy)
 
@@ -138,7 +138,7 @@ def test_open_answers(name: str, text: str) -> None:
     prompt = "The fox has seven very long red tails. A dog has four legs.\nHow many legs has a dog?"
     model = load_model(f"baseline:{name}")
     model.study(
-        Items([Sample(str(i), {}, gold=Gold(text=t)) for i, t in enumerate(["7", "7", "8"])])
+        [Items([Sample(str(i), {}, gold=Gold(text=t)) for i, t in enumerate(["7", "7", "8"])])]
     )
     sample = Sample("x", {}, gold=Gold(text="42"))
     for request in (GenerateRequest(prompt), GenerateRequest((Message("user", prompt),))):
@@ -150,7 +150,7 @@ def test_open_answers(name: str, text: str) -> None:
 def test_random_draws_another_samples_answer() -> None:
     model = load_model("baseline:random")
     samples = [Sample(str(i), {}, gold=Gold(text=f"answer {i}")) for i in range(3)]
-    model.study(Items(samples))
+    model.study([Items(samples)])
     for sample in samples:
         [answer] = model.answer_sample("task", sample, [GenerateRequest("?")])
         assert answer.text in {f"answer {i}" for i in range(3) if str(i) != sample.id}
