@@ -1,0 +1,34 @@
+"""Writing a report's file: whole or not at all, and a refusal of the disk ends in one line."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from llmeval.core import StorageError
+
+
+def write_report(path: str | Path, pieces: str | Iterable[str]) -> Path:
+    """Write text atomically and return its path; what UTF-8 cannot hold becomes ``?``.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+            for piece in [pieces] if isinstance(pieces, str) else pieces:
+                file.write(piece)
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise StorageError(
+            f"the report cannot be written: {error.strerror or error}",
+            where=str(path),
+            mend="name another file, or make room",
+        ) from error
+    return path
