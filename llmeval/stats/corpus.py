@@ -1,17 +1,20 @@
 """Bootstrap of the corpus metrics that lm-eval reports: f1, mcc, perplexity, median.
 
-Each is defined where scikit-learn defines it, 0 where scikit-learn warns and returns 0.
+Each is defined where scikit-learn defines it, 0 where scikit-learn warns and returns 0. All but the
+median are functions of sums over rows (`Summed`), by which two runs are compared, too
+(`llmeval.stats.corpus_pairs`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from llmeval.stats.bootstrap import Method, bootstrap, bootstrap_sums
+from llmeval.stats.bootstrap import Method, Score, bootstrap, bootstrap_sums
 from llmeval.stats.intervals import Estimate, Floats
 
 
@@ -24,6 +27,23 @@ class Options(TypedDict, total=False):
     ci: Method
 
 
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """A corpus metric as a function of sums.
+
+    Attributes:
+        rows: [n, d] statistics of each row.
+        score: [b, d] sums -> [b] values.
+    """
+
+    rows: Floats
+    score: Score
+
+    def bootstrap(self, **options: Unpack[Options]) -> Estimate:
+        """Return the value of all rows with its bootstrap standard error and interval."""
+        return bootstrap_sums(self.score, self.rows, **options)
+
+
 def bootstrap_f1(
     golds: Sequence[object] | ArrayLike,
     preds: Sequence[object] | ArrayLike,
@@ -32,6 +52,17 @@ def bootstrap_f1(
     positive: object = 1,
     **options: Unpack[Options],
 ) -> Estimate:
+    """Return F1 in [0, 1] with its interval; see `sum_f1`."""
+    return sum_f1(golds, preds, average=average, positive=positive).bootstrap(**options)
+
+
+def sum_f1(
+    golds: Sequence[object] | ArrayLike,
+    preds: Sequence[object] | ArrayLike,
+    *,
+    average: Literal["binary", "macro"] = "binary",
+    positive: object = 1,
+) -> Summed:
     """Return F1 in [0, 1], as ``sklearn.metrics.f1_score``.
 
     Args:
@@ -52,7 +83,7 @@ def bootstrap_f1(
         present = (actual + predicted > 0).sum(axis=1)
         return _ratio(f1.sum(axis=1), present)
 
-    return bootstrap_sums(score, np.hstack([gold * pred, gold, pred]), **options)
+    return Summed(np.hstack([gold * pred, gold, pred]), score)
 
 
 def bootstrap_mcc(
@@ -60,6 +91,11 @@ def bootstrap_mcc(
     preds: Sequence[object] | ArrayLike,
     **options: Unpack[Options],
 ) -> Estimate:
+    """Return Matthews' correlation in [-1, 1] with its interval; see `sum_mcc`."""
+    return sum_mcc(golds, preds).bootstrap(**options)
+
+
+def sum_mcc(golds: Sequence[object] | ArrayLike, preds: Sequence[object] | ArrayLike) -> Summed:
     """Return Matthews' correlation in [-1, 1], for two or more labels (Gorodkin's R_K, 2004)."""
     _, gold, pred = _one_hot(golds, preds)
     k = gold.shape[1]
@@ -73,7 +109,7 @@ def bootstrap_mcc(
         return _ratio(covariance, np.sqrt(gold_spread * pred_spread))
 
     hits = (gold * pred).sum(axis=1, keepdims=True)
-    return bootstrap_sums(score, np.hstack([hits, gold, pred]), **options)
+    return Summed(np.hstack([hits, gold, pred]), score)
 
 
 def bootstrap_perplexity(
@@ -83,6 +119,16 @@ def bootstrap_perplexity(
     unit: Literal["perplexity", "bits"] = "perplexity",
     **options: Unpack[Options],
 ) -> Estimate:
+    """Return the perplexity, or bits a unit, with its interval; see `sum_perplexity`."""
+    return sum_perplexity(loglikelihoods, weights, unit=unit).bootstrap(**options)
+
+
+def sum_perplexity(
+    loglikelihoods: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    unit: Literal["perplexity", "bits"] = "perplexity",
+) -> Summed:
     """Return exp(-sum ll / sum w), or -sum ll / sum w / ln 2 in bits.
 
     Args:
@@ -99,7 +145,7 @@ def bootstrap_perplexity(
             nats = -sums[:, 0] / sums[:, 1]
             return np.exp(nats) if unit == "perplexity" else nats / np.log(2)
 
-    return bootstrap_sums(score, np.column_stack([lls, sizes]), **options)
+    return Summed(np.column_stack([lls, sizes]), score)
 
 
 def bootstrap_median(values: ArrayLike, **options: Unpack[Options]) -> Estimate:

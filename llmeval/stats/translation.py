@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from llmeval.stats.bootstrap import bootstrap_sums
-from llmeval.stats.corpus import Options
+from llmeval.stats.corpus import Options, Summed
 from llmeval.stats.intervals import Estimate, Floats
 
 if TYPE_CHECKING:
@@ -25,6 +24,11 @@ CHRF_BETA = 2
 def bootstrap_bleu(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Unpack[Options]
 ) -> Estimate:
+    """Return corpus BLEU in [0, 100] with its interval; see `sum_bleu`."""
+    return sum_bleu(hypotheses, references).bootstrap(**options)
+
+
+def sum_bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Summed:
     """Return corpus BLEU in [0, 100]: 13a tokens, exponential smoothing.
 
     Args:
@@ -33,8 +37,7 @@ def bootstrap_bleu(
     """
     from sacrebleu.metrics.bleu import BLEU
 
-    rows = sentence_statistics(BLEU(), hypotheses, references)
-    return bootstrap_sums(bleu_scores, rows, **options)
+    return Summed(sentence_statistics(BLEU(), hypotheses, references), bleu_scores)
 
 
 def bootstrap_chrf(
@@ -44,21 +47,32 @@ def bootstrap_chrf(
     word_order: int = 0,
     **options: Unpack[Options],
 ) -> Estimate:
+    """Return corpus chrF2 in [0, 100] with its interval; chrF++ with ``word_order=2``."""
+    return sum_chrf(hypotheses, references, word_order=word_order).bootstrap(**options)
+
+
+def sum_chrf(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, word_order: int = 0
+) -> Summed:
     """Return corpus chrF2 in [0, 100]; chrF++ with ``word_order=2``."""
     from sacrebleu.metrics.chrf import CHRF
 
-    rows = sentence_statistics(CHRF(word_order=word_order), hypotheses, references)
-    return bootstrap_sums(chrf_scores, rows, **options)
+    statistics = sentence_statistics(CHRF(word_order=word_order), hypotheses, references)
+    return Summed(statistics, chrf_scores)
 
 
 def bootstrap_ter(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Unpack[Options]
 ) -> Estimate:
+    """Return the translation edit rate in percent with its interval; see `sum_ter`."""
+    return sum_ter(hypotheses, references).bootstrap(**options)
+
+
+def sum_ter(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Summed:
     """Return the corpus translation edit rate in percent; 0 is best, and it can exceed 100."""
     from sacrebleu.metrics.ter import TER
 
-    rows = sentence_statistics(TER(), hypotheses, references)
-    return bootstrap_sums(ter_scores, rows, **options)
+    return Summed(sentence_statistics(TER(), hypotheses, references), ter_scores)
 
 
 def sentence_statistics(

@@ -16,108 +16,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from llmeval.core import Estimator
-from llmeval.stats import (
-    Estimate,
-    bootstrap_bleu,
-    bootstrap_chrf,
-    bootstrap_f1,
-    bootstrap_mcc,
-    bootstrap_median,
-    bootstrap_perplexity,
-    bootstrap_ter,
-    estimate_mean,
-)
+from llmeval.stats import Estimate, estimate_mean
+from llmeval.tasks import aggregations
 
 _RESAMPLES = 200
 
 T = TypeVar("T")
 Aggregate = Callable[[Sequence[Any]], float]
 Clusters = Sequence[str] | None
-
-
-def _mean(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    return estimate_mean([float(item) for item in items], clusters)
-
-
-def _perplexity(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    return bootstrap_perplexity([float(item) for item in items], clusters=clusters)
-
-
-def _weighted_perplexity(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    lls, weights = zip(*items, strict=True)
-    return bootstrap_perplexity(lls, weights, clusters=clusters)
-
-
-def _bits(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    lls, weights = zip(*items, strict=True)
-    return bootstrap_perplexity(lls, weights, unit="bits", clusters=clusters)
-
-
-def _f1(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    golds, preds = zip(*items, strict=True)
-    return bootstrap_f1(golds, preds, clusters=clusters)
-
-
-def _mcc(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    golds, preds = zip(*items, strict=True)
-    return bootstrap_mcc(golds, preds, clusters=clusters)
-
-
-def _median(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    return bootstrap_median([float(item) for item in items], clusters=clusters)
-
-
-def _brier(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    errors = []
-    for gold, probabilities in items:
-        errors.append(sum((p - (i == gold)) ** 2 for i, p in enumerate(probabilities)))
-    return estimate_mean(errors, clusters)
-
-
-def _sentences(items: Sequence[Any]) -> tuple[list[str], list[list[str]]]:
-    """Return predictions and references; lm-eval's items are ``(references, prediction)``."""
-    predictions, references = [], []
-    for reference, prediction in items:
-        predictions.append(_first(prediction))
-        references.append([reference] if isinstance(reference, str) else list(reference))
-    return predictions, references
-
-
-def _first(prediction: Any) -> str:
-    return prediction if isinstance(prediction, str) else str(prediction[0])
-
-
-def _bleu(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    return bootstrap_bleu(*_sentences(items), clusters=clusters)
-
-
-def _chrf(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    return bootstrap_chrf(*_sentences(items), clusters=clusters)
-
-
-def _chrfpp(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    return bootstrap_chrf(*_sentences(items), word_order=2, clusters=clusters)
-
-
-def _ter(items: Sequence[Any], clusters: Clusters) -> Estimate:
-    return bootstrap_ter(*_sentences(items), clusters=clusters)
-
-
-_BY_NAME: dict[str, Callable[[Sequence[Any], Clusters], Estimate]] = {
-    "mean": _mean,
-    "nanmean": _mean,
-    "perplexity": _perplexity,
-    "weighted_perplexity": _weighted_perplexity,
-    "bits_per_byte": _bits,
-    "f1_score": _f1,
-    "matthews_corrcoef": _mcc,
-    "median": _median,
-    "brier_score": _brier,
-    "bleu": _bleu,
-    "chrf": _chrf,
-    "chrfpp": _chrfpp,
-    "ter": _ter,
-}
 
 
 def estimator(aggregate: Aggregate | None) -> Estimator:
@@ -128,8 +34,9 @@ def estimator(aggregate: Aggregate | None) -> Estimator:
     with few resamples; one that fails (a class that a limited run never saw) leaves no value.
     """
     if aggregate is None:
-        return _mean
-    ours = _BY_NAME.get(getattr(aggregate, "__name__", "")) if _is_stock(aggregate) else None
+        return lambda items, clusters: aggregations.aggregate("mean", items, clusters)
+    name = getattr(aggregate, "__name__", "")
+    ours = name if _is_stock(aggregate) and aggregations.is_known(name) else None
 
     def estimate(items: Sequence[Any], clusters: Clusters) -> Estimate:
         if not items:
@@ -139,7 +46,11 @@ def estimator(aggregate: Aggregate | None) -> Estimator:
             if value is None or not math.isfinite(value):
                 return _undefined(None, items, problem or f"the aggregation gives {value}")
             bound, problem = _try(
-                lambda: ours(items, clusters) if ours else _resample(aggregate, items, clusters)
+                lambda: (
+                    aggregations.aggregate(ours, items, clusters)
+                    if ours
+                    else _resample(aggregate, items, clusters)
+                )
             )
         return replace(bound, value=value) if bound else _undefined(value, items, problem)
 

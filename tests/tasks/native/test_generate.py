@@ -110,7 +110,7 @@ def test_a_chat_without_a_template_here_is_left_to_the_backend(tmp_path: Path) -
 def test_a_corpus_metric_takes_one_answer_a_sample(tmp_path: Path) -> None:
     text = TASK.replace("  - exact\n  - numeric", "  - bleu")
     task = load(tmp_path, text, ROWS)
-    assert evaluate(task, lambda request: "so 2")[0][1]["bleu"].item == ["so 2", ["2"]]
+    assert evaluate(task, lambda request: "so 2")[0][1]["bleu"].item == [["2"], "so 2"]
     options = TaskOptions(repeats=2, gen_kwargs={"temperature": 1.0})
     with pytest.raises(UsageError, match="bleu is about one answer a sample"):
         load(tmp_path, text, ROWS, options)

@@ -61,7 +61,7 @@ class Scorer:
     @property
     def is_corpus(self) -> bool:
         """Whether the metric has no value for a single answer."""
-        return self.metric.aggregation == "corpus"
+        return self.metric.aggregation != "mean"
 
 
 class Strict(BaseModel):
