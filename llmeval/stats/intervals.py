@@ -65,10 +65,16 @@ def estimate_mean(values: ArrayLike, clusters: ArrayLike | None = None) -> Estim
     Raises:
         ValueError: a value is not finite, or the lengths differ.
     """
-    rows = _finite(values)
-    if clusters is None:
-        return _mean_of_independent(rows)
-    return _mean_of_clustered(rows, cluster_codes(clusters, len(rows)))
+    rows = finite_rows(values)
+    return _estimate_mean(rows, clusters, is_binary(rows))
+
+
+def estimate_mean_by_t(values: ArrayLike, clusters: ArrayLike | None = None) -> Estimate:
+    """Return the mean as `estimate_mean` does, with Student's interval also for 0/1 values.
+
+    For values that are no outcomes, such as differences of pairs, even if all happen to be 0 or 1.
+    """
+    return _estimate_mean(finite_rows(values), clusters, binary=False)
 
 
 def wilson_interval(successes: float, n: float) -> Interval:
@@ -88,6 +94,32 @@ def wilson_interval(successes: float, n: float) -> Interval:
     return low, high
 
 
+def clopper_pearson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """Return the exact two-sided interval for a binomial share (Clopper and Pearson 1934).
+
+    It covers at least as often as it says, whatever the share; Wilson's is shorter and covers so
+    only on average. Of no trials it is (0, 1): nothing is known.
+
+    Args:
+        successes: how many of n.
+        n: independent trials, 0 or more.
+        confidence: between 0 and 1.
+
+    Raises:
+        ValueError: successes are not within 0..n, or the confidence is not within (0, 1).
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"expected 0 to {n} successes, got {successes}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    from scipy.special import betaincinv
+
+    tail = (1 - confidence) / 2
+    low = betaincinv(successes, n - successes + 1, tail) if successes > 0 else 0.0
+    high = betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
+    return float(low), float(high)
+
+
 def t_interval(value: float, stderr: float, df: float) -> Interval:
     """Return Student's 95% interval, value +- t(.975, df) * stderr."""
     from scipy.special import stdtrit  # scipy.stats would cost a second of start-up
@@ -102,7 +134,7 @@ def clustered_stderr(values: ArrayLike, clusters: ArrayLike) -> float | None:
     Miller 2024 (arXiv 2411.00640) with the G/(G-1) correction for few clusters, as a regression on
     a constant with ``cov_type="cluster"`` in statsmodels. None for fewer than two clusters.
     """
-    rows = _finite(values)
+    rows = finite_rows(values)
     return _clustered_stderr(rows, cluster_codes(clusters, len(rows)))
 
 
@@ -119,7 +151,12 @@ def cluster_codes(clusters: ArrayLike, n: int) -> NDArray[np.intp]:
     return codes
 
 
-def _finite(values: ArrayLike) -> Floats:
+def finite_rows(values: ArrayLike) -> Floats:
+    """Return the values as [n] floats.
+
+    Raises:
+        ValueError: there is more than one dimension, or a value is not finite.
+    """
     rows = np.asarray(values, dtype=np.float64)
     if rows.ndim != 1:
         raise ValueError(f"expected one dimension, got shape {rows.shape}")
@@ -128,18 +165,25 @@ def _finite(values: ArrayLike) -> Floats:
     return rows
 
 
-def _is_binary(rows: Floats) -> bool:
+def is_binary(rows: Floats) -> bool:
+    """Return whether every value is 0 or 1."""
     return bool(((rows == 0) | (rows == 1)).all())
 
 
-def _mean_of_independent(rows: Floats) -> Estimate:
+def _estimate_mean(rows: Floats, clusters: ArrayLike | None, binary: bool) -> Estimate:
+    if clusters is None:
+        return _mean_of_independent(rows, binary)
+    return _mean_of_clustered(rows, cluster_codes(clusters, len(rows)), binary)
+
+
+def _mean_of_independent(rows: Floats, binary: bool) -> Estimate:
     n = len(rows)
     if n == 0:
         return Estimate(None, None, None, 0, "none", status="empty")
     value = float(rows.mean())
     stderr = float(rows.std(ddof=1)) / math.sqrt(n) if n > 1 else None
     status: Status = "ok" if n > 1 else "single"
-    if _is_binary(rows):
+    if binary:
         ci = wilson_interval(float(rows.sum()), n)
         return Estimate(value, stderr, ci, n, "wilson", status=status)
     if stderr is None:
@@ -149,7 +193,7 @@ def _mean_of_independent(rows: Floats) -> Estimate:
     return Estimate(value, stderr, t_interval(value, stderr, n - 1), n, "student-t")
 
 
-def _mean_of_clustered(rows: Floats, codes: NDArray[np.intp]) -> Estimate:
+def _mean_of_clustered(rows: Floats, codes: NDArray[np.intp], binary: bool) -> Estimate:
     n = len(rows)
     groups = int(codes.max()) + 1 if n else 0
     method = "student-t, clustered"
@@ -160,14 +204,14 @@ def _mean_of_clustered(rows: Floats, codes: NDArray[np.intp]) -> Estimate:
     if stderr is None:
         return Estimate(value, None, None, n, method, groups, "single")
     if np.ptp(rows) == 0:
-        if not _is_binary(rows):
+        if not binary:
             return Estimate(value, stderr, None, n, method, groups, "degenerate")
         # All right or all wrong: how strongly a cluster's rows hang together cannot be told, so
         # take the worst case, in which a whole cluster is one observation.
         ci = wilson_interval(value * groups, groups)
         return Estimate(value, stderr, ci, n, "wilson on clusters", groups)
     low, high = t_interval(value, stderr, groups - 1)
-    if _is_binary(rows):
+    if binary:
         low, high = max(0.0, low), min(1.0, high)
     return Estimate(value, stderr, (low, high), n, method, groups)
 

@@ -1,0 +1,137 @@
+"""Means whose rows do not all count alike: by weight, and by stratum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from llmeval.stats.intervals import (
+    Estimate,
+    cluster_codes,
+    estimate_mean_by_t,
+    finite_rows,
+    t_interval,
+)
+
+
+def weighted_mean(
+    values: ArrayLike, weights: ArrayLike, clusters: ArrayLike | None = None
+) -> Estimate:
+    """Return sum w x / sum w of the population that the rows were drawn from with their weights.
+
+    Standard error by linearization: sqrt(G/(G-1) sum_g e_g^2) / sum w, where e_g sums w (x - mean)
+    over cluster g (Sarndal, Swensson and Wretman 1992, section 5.7); Student's t with G-1 degrees
+    of freedom. A row without clusters is its own. Rows of weight 0 are no rows.
+
+    Args:
+        values: [n] finite numbers.
+        weights: [n] finite weights, none below 0, in any unit.
+        clusters: [n] labels; rows with the same label are not independent.
+
+    Raises:
+        ValueError: a number is not finite, a weight is negative, or the lengths differ.
+    """
+    rows, loads = finite_rows(values), finite_rows(weights)
+    if rows.shape != loads.shape:
+        raise ValueError(f"expected a weight a value, got {len(loads)} for {len(rows)}")
+    if (loads < 0).any():
+        raise ValueError("a weight cannot be negative")
+    labels = np.arange(len(rows)) if clusters is None else np.asarray(clusters)
+    codes = cluster_codes(labels, len(rows))[loads > 0]
+    rows, loads = rows[loads > 0], loads[loads > 0]
+    units = len(np.unique(codes))
+    method = "weighted, student-t" + ("" if clusters is None else ", clustered")
+    groups = None if clusters is None else units
+    if units == 0:
+        return Estimate(None, None, None, 0, method, groups, "empty")
+    total = float(loads.sum())
+    value = float(loads @ rows) / total
+    if units == 1:
+        return Estimate(value, None, None, len(rows), method, groups, "single")
+    if np.ptp(rows) == 0:
+        return Estimate(float(rows[0]), 0.0, None, len(rows), method, groups, "degenerate")
+    sums = np.bincount(codes, weights=loads * (rows - value))
+    stderr = math.sqrt(units / (units - 1) * float(sums @ sums)) / total
+    interval = t_interval(value, stderr, units - 1)
+    return Estimate(value, stderr, interval, len(rows), method, groups)
+
+
+def stratified_mean(
+    values: ArrayLike,
+    strata: Sequence[Hashable] | ArrayLike,
+    shares: Mapping[Hashable, float],
+    clusters: ArrayLike | None = None,
+) -> Estimate:
+    """Return sum_h share_h * mean_h: the mean of a population in which stratum h has share_h.
+
+    Standard error sqrt(sum share_h^2 se_h^2), Student's t with Satterthwaite's degrees of freedom
+    (Cochran 1977, sections 5.3 and 5.4). For test sets that hold strata in other proportions than
+    the population does.
+
+    Args:
+        values: [n] finite numbers.
+        strata: [n] labels.
+        shares: each stratum's share of the population, in any unit, above 0. A stratum without
+            rows leaves the mean without a value (``incomplete``); one with a single row or cluster
+            leaves it without an error.
+        clusters: [n] labels, each within one stratum.
+
+    Raises:
+        ValueError: a value is not finite, lengths differ, a share is not above 0, a row's stratum
+            has none, or a cluster lies in two strata.
+    """
+    rows, labels = finite_rows(values), list(np.asarray(strata).tolist())
+    if len(labels) != len(rows):
+        raise ValueError(f"expected {len(rows)} strata labels, got {len(labels)}")
+    _check_shares(labels, shares)
+    total = math.fsum(shares.values())
+    parts = []
+    for stratum in shares:
+        inside = np.array([label == stratum for label in labels], dtype=bool)
+        own = None if clusters is None else np.asarray(clusters)[inside]
+        parts.append((shares[stratum] / total, estimate_mean_by_t(rows[inside], own)))
+    if clusters is not None:
+        _check_nesting(labels, np.asarray(clusters).tolist())
+    return _combine(parts, len(rows), clusters is not None)
+
+
+def _combine(parts: Sequence[tuple[float, Estimate]], n: int, clustered: bool) -> Estimate:
+    method = "stratified, student-t" + (", clustered" if clustered else "")
+    groups = sum(part.clusters or 0 for _, part in parts) if clustered else None
+    if n == 0:
+        return Estimate(None, None, None, 0, method, groups, "empty")
+    value = freedom = variance = 0.0
+    for share, part in parts:
+        if part.value is None:
+            return Estimate(None, None, None, n, method, groups, "incomplete")
+        value += share * part.value
+    for share, part in parts:
+        if part.stderr is None:
+            return Estimate(value, None, None, n, method, groups, "incomplete")
+        units = part.n if part.clusters is None else part.clusters
+        variance += (share * part.stderr) ** 2
+        freedom += (share * part.stderr) ** 4 / (units - 1)
+    stderr = math.sqrt(variance)
+    if stderr == 0:
+        return Estimate(value, 0.0, None, n, method, groups, "degenerate")
+    interval = t_interval(value, stderr, variance**2 / freedom)
+    return Estimate(value, stderr, interval, n, method, groups)
+
+
+def _check_shares(labels: Sequence[Hashable], shares: Mapping[Hashable, float]) -> None:
+    for stratum, share in shares.items():
+        if not (math.isfinite(share) and share > 0):
+            raise ValueError(f"the share of stratum {stratum!r} must be above 0, got {share}")
+    for label in labels:
+        if label not in shares:
+            raise ValueError(f"stratum {label!r} has no share")
+
+
+def _check_nesting(labels: Sequence[Hashable], clusters: Sequence[Hashable]) -> None:
+    home: dict[Hashable, Hashable] = {}
+    for label, cluster in zip(labels, clusters, strict=True):
+        if home.setdefault(cluster, label) != label:
+            raise ValueError(f"cluster {cluster!r} lies in two strata")
