@@ -1,4 +1,4 @@
-"""From what a person types to a run record: a path, an id, the beginning of one, ``latest``."""
+"""From what a person types to a run record: a path, a run's id, the beginning of one, a tag."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from llmeval.core import UsageError
 from llmeval.home import find_workspace
 from llmeval.runs.load import Run, load_run
+from llmeval.runs.tags import read_tags
 
 LATEST = "latest"
 
@@ -15,20 +16,24 @@ def find_run(name: str, out: str | Path | None = None) -> Run:
     """Return the run that a name stands for.
 
     Args:
-        name: the path of a record; or, in the folder of records, a run's id, the beginning of
-            exactly one id, or ``latest``.
+        name: the path of a record; or, in the folder of records, a run's id, ``latest``, a tag, or
+            the beginning of exactly one id.
         out: the folder of records; ``results`` of the working folder or of the workspace if None.
 
     Raises:
         UsageError: no run or more than one is meant.
     """
-    if (Path(name) / "manifest.json").is_file():
+    if name and _is_record(name):
         return load_run(name)
     folder = records_folder(out)
     ids = list_run_ids(folder)
+    if name in ids:
+        return load_run(folder / name)
     if name == LATEST and ids:
         return load_run(folder / ids[-1])
-    matching = [name] if name in ids else [id for id in ids if id.startswith(name)]
+    if tagged := read_tags(folder).get(name):
+        return _load_tagged(folder, name, tagged)
+    matching = [id for id in ids if name and id.startswith(name)]
     if len(matching) == 1:
         return load_run(folder / matching[0])
     if matching:
@@ -36,9 +41,23 @@ def find_run(name: str, out: str | Path | None = None) -> Run:
         raise UsageError(f"{len(matching)} runs begin so, e.g. {some}", where=name)
     raise UsageError(
         "no such run",
-        where=name,
+        where=name or "an empty name",
         mend=f"name a record's folder, or a run in {folder}: see `llmeval runs ls`",
     )
+
+
+def _is_record(path: str) -> bool:
+    try:
+        return (Path(path) / "manifest.json").is_file()
+    except (OSError, ValueError):  # too long for a path
+        return False
+
+
+def _load_tagged(folder: Path, tag: str, run_id: str) -> Run:
+    if not (folder / run_id / "manifest.json").is_file():
+        mend = f"`llmeval runs tag -d {tag}`, or tag another run"
+        raise UsageError(f"its run is gone: {run_id}", where=tag, mend=mend)
+    return load_run(folder / run_id)
 
 
 def records_folder(out: str | Path | None = None) -> Path:

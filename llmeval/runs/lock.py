@@ -1,4 +1,4 @@
-"""Who works on a run right now. The kernel drops the lock when its holder dies, however it dies."""
+"""Who works on something right now. The kernel drops a lock when its holder dies, however it dies."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import IO
 from llmeval.runs.files import storage_errors
 
 
-class RunLock:
-    """An advisory lock on one run id in a workspace."""
+class FileLock:
+    """An advisory lock, named by a file that is there while it is held."""
 
-    def __init__(self, workspace: Path, run_id: str) -> None:
-        self._path = workspace / ".llmeval" / "locks" / f"{run_id}.lock"
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
@@ -46,3 +46,26 @@ class RunLock:
             self._path.unlink(missing_ok=True)
             self._file.close()
             self._file = None
+
+
+class RunLock(FileLock):
+    """The lock on one run id in a workspace."""
+
+    def __init__(self, workspace: Path, run_id: str) -> None:
+        super().__init__(_lock_path(workspace, run_id))
+
+
+def is_running(workspace: Path, run_id: str) -> bool:
+    """Return whether a process works on a run of this workspace. Takes nothing and makes no file."""
+    try:
+        with _lock_path(workspace, run_id).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file: nobody holds it
+        return False
+    return False  # it was left by a process that was killed
+
+
+def _lock_path(workspace: Path, run_id: str) -> Path:
+    return workspace / ".llmeval" / "locks" / f"{run_id}.lock"
