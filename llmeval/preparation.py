@@ -14,6 +14,7 @@ from llmeval.run_spec import RunSpec
 from llmeval.tasks.fitting import fit_tasks
 from llmeval.tasks.options import ChatTemplate, Workbench
 from llmeval.tasks.registry import Selection, load_tasks
+from llmeval.tasks.subset import SubsetTask
 
 if TYPE_CHECKING:
     from llmeval.sandbox import Sandbox
@@ -78,6 +79,8 @@ def _load_tasks(spec: RunSpec, workbench: Workbench) -> Selection:
             selection.add(loaded.tasks, loaded.groups)
         else:
             selection.add([task], [])
+    if spec.subset is not None:
+        selection.tasks = [SubsetTask(task, spec.subset) for task in selection.tasks]
     return selection
 
 

@@ -25,7 +25,9 @@ AnyModel = str | Model | ServedModel | InformedModel
 class RunSpec:
     """Everything that a run is asked for. See :func:`llmeval.run` for the fields.
 
-    ``command`` is how the command line was called, for ``llmeval run --resume``.
+    ``command`` is how the command line was called, for ``llmeval run --resume``. ``subset`` is how
+    many samples of each task are asked, always the same ones; None for all. ``journal`` is the file
+    that answers are journaled in and come from; None for that of the workspace.
     """
 
     model: AnyModel
@@ -42,6 +44,8 @@ class RunSpec:
     batch: bool = False
     batch_wait: bool = False
     command: tuple[str, ...] | None = None
+    subset: int | None = None
+    journal: Path | None = None
 
 
 def make_spec(
@@ -62,6 +66,8 @@ def make_spec(
     batch: bool = False,
     batch_wait: bool = False,
     command: Sequence[str] | None = None,
+    subset: int | None = None,
+    journal: Path | None = None,
 ) -> RunSpec:
     """Check loose arguments and make a specification of them."""
     options = dict(options or {})
@@ -93,6 +99,8 @@ def make_spec(
         batch=batch,
         batch_wait=batch_wait,
         command=None if command is None else tuple(command),
+        subset=subset,
+        journal=journal,
     )
 
 

@@ -78,8 +78,8 @@ def execute(spec: RunSpec, progress: Progress | None = None) -> Run:
 
 
 def journal_path(spec: RunSpec) -> Path:
-    """Return where the journal of a run's workspace is."""
-    return spec.workspace / ".llmeval" / "journal.sqlite"
+    """Return where a run's journal is: its own, or that of its workspace."""
+    return spec.journal or spec.workspace / ".llmeval" / "journal.sqlite"
 
 
 class _Clock:

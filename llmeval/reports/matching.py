@@ -73,7 +73,8 @@ class Matched:
 def match(scores: Scores, *, across_prompts: bool = False) -> Matched:
     """Put the same items of all runs under one another.
 
-    How an item must have been asked is what the first run that has it says.
+    How an item must have been asked is what the first run says that asked it; where a run asked
+    nothing (it broke before), nothing was asked otherwise.
 
     Args:
         across_prompts: compare items by their data alone, however they were asked.
@@ -86,7 +87,9 @@ def match(scores: Scores, *, across_prompts: bool = False) -> Matched:
     rows[row_of_run, item] = np.arange(len(item))
     present = rows >= 0
     asked = np.where(present, scores.asked[rows], 0)
-    other = present & (asked != scores.asked[first]) & (not across_prompts)
+    was_asked = asked != 0
+    reference = asked[was_asked.argmax(axis=0), np.arange(size)]
+    other = was_asked & (asked != reference) & (not across_prompts)
     values = np.where(present & ~other, scores.value[rows], np.nan)
     ids = () if scores.sample_id is None else tuple(scores.sample_id[first])
     reasons = _tell_reasons(present, other, values, ids)

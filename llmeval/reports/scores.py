@@ -33,6 +33,7 @@ SELECT
     ('0x' || content)::UBIGINT AS content,
     coalesce(('0x' || asked)::UBIGINT, 0) AS asked,
     CASE WHEN cluster IS NULL THEN 0 ELSE hash(cluster) END AS cluster,
+    status = 'errored' AS errored,
     {names}
     file_row_number AS row
 FROM read_parquet($paths, filename = true, file_row_number = true)
@@ -50,6 +51,8 @@ class Scores:
         content, asked: digests of an item's data and of its prompts (see ``docs/run-record.md``).
         cluster: 0 where an item stands alone.
         sample_id: names, where they were asked for.
+        errored: whether there was no answer; an item without a value that is not errored was
+            answered, but could not be judged.
     """
 
     run: Codes
@@ -58,6 +61,7 @@ class Scores:
     asked: Digests
     cluster: Digests
     sample_id: NDArray[np.object_] | None = None
+    errored: NDArray[np.bool_] | None = None
 
 
 class ScoreTable:
@@ -103,6 +107,7 @@ class ScoreTable:
             asked=column("asked")[order],
             cluster=column("cluster")[order],
             sample_id=None if ids is None else ids[order],
+            errored=column("errored").astype(bool)[order],
         )
 
 

@@ -56,6 +56,21 @@ def test_what_differs_is_excluded_by_name() -> None:
     assert found.common.sum() == 1
 
 
+def test_an_item_that_was_not_asked_was_not_asked_otherwise() -> None:
+    found = match(
+        scores(
+            *((0, 1, 0, np.nan, "broke"), (0, 2, 5, 1.0, "asked")),
+            *((1, 1, 9, 1.0, "broke"), (1, 2, 0, np.nan, "asked")),
+            *((2, 1, 8, 1.0, "broke"), (2, 2, 5, 1.0, "asked")),
+        )
+    )
+    assert {(e.run, e.reason, e.sample_ids) for e in found.excluded} == {
+        (0, "not scored", ("broke",)),
+        (1, "not scored", ("asked",)),
+        (2, "changed prompt", ("broke",)),
+    }
+
+
 def test_prompts_can_be_compared_across() -> None:
     rows = ((0, 1, 1, 1.0, "a"), (1, 1, 2, 0.0, "a"))
     assert match(scores(*rows)).common.sum() == 0

@@ -53,6 +53,8 @@ def test_what_is_not_scored_is_not_a_number(run: Run) -> None:
     statuses = [r["status"] for r in run.scores.to_pylist() if r["task"] == "mixed"]
     assert "unscored" in statuses
     assert np.isnan(found.value).tolist() == [status != "scored" for status in statuses]
+    assert found.errored is not None
+    assert found.errored.tolist() == [status == "errored" for status in statuses]
 
 
 def test_only_the_tasks_that_are_wanted_are_read(run: Run) -> None:

@@ -1,0 +1,67 @@
+"""Some samples of a task, always the same ones: a sentinel that is asked again and again."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from llmeval.core import Ask, Metric, Sample, Score, Task, digest
+
+
+class SubsetTask:
+    """A task with some of its samples; in the shape of ``core.Task``.
+
+    Which samples depends on their ids alone, so that order, other samples and time change nothing
+    but what comes and goes at the edge. The first ones would do as badly as any other block: data
+    sets are often sorted.
+
+    Args:
+        size: how many samples; all where the task has no more.
+    """
+
+    def __init__(self, task: Task, size: int) -> None:
+        self._task = task
+        self._size = size
+
+    @property
+    def name(self) -> str:
+        return self._task.name
+
+    @property
+    def version(self) -> str:
+        return self._task.version
+
+    @property
+    def num_fewshot(self) -> int:
+        return self._task.num_fewshot
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        return self._task.metrics
+
+    def __len__(self) -> int:
+        return min(self._size, len(self._task))
+
+    def samples(self) -> Iterator[Sample]:
+        chosen = self._chosen  # before the task's samples are begun: it runs through them, too
+        return (sample for sample in self._task.samples() if sample.id in chosen)
+
+    async def evaluate(self, sample: Sample, ask: Ask) -> list[Score]:
+        return await self._task.evaluate(sample, ask)
+
+    def data(self) -> list[dict[str, Any]]:
+        return self._task.data()
+
+    def describe(self) -> dict[str, Any]:
+        return {**self._task.describe(), "subset": self._size}
+
+    @cached_property
+    def _chosen(self) -> frozenset[str]:
+        ids = (sample.id for sample in self._task.samples())
+        return frozenset(heapq.nsmallest(self._size, ids, key=_rank))
+
+
+def _rank(sample_id: str) -> str:
+    return digest(sample_id.encode("utf-8", "surrogatepass"))
