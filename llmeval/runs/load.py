@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +63,15 @@ class Run:
             raise UsageError("the record is not a JSON object", where=str(path))
         return content
 
-    def _table(self, name: str) -> pa.Table:
+    def read_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Return some columns of a table (``samples.parquet``); the whole one may be large.
+
+        Raises:
+            UsageError: the table is not there, cannot be read, or lacks a column.
+        """
+        return self._table(name, list(columns))
+
+    def _table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -70,7 +79,7 @@ class Run:
         if not path.exists():
             raise self._absent(name)
         try:
-            return pq.read_table(path)
+            return pq.read_table(path, columns=columns)
         except (OSError, pa.ArrowInvalid) as error:
             raise UsageError(f"the record cannot be read: {error}", where=str(path)) from error
 
