@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from llmeval.reports.scores import Floats, Scores
+from llmeval.reports.scores import Digests, Floats, Scores
 
 Reason = Literal["changed data", "changed prompt", "missing", "not scored"]
 """Why an item of a run is not compared.
@@ -26,6 +26,8 @@ Reason = Literal["changed data", "changed prompt", "missing", "not scored"]
 
 _REASONS: tuple[Reason, ...] = ("changed data", "changed prompt", "missing", "not scored")
 _CHANGED_DATA, _CHANGED_PROMPT, _MISSING, _NOT_SCORED = range(1, 5)
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: spreads small numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,14 @@ def match(scores: Scores, *, across_prompts: bool = False) -> Matched:
     Args:
         across_prompts: compare items by their data alone, however they were asked.
     """
-    runs = np.unique(scores.run)
-    row_of_run = np.searchsorted(runs, scores.run)
-    item, first = _number_items(scores)
+    starts = np.flatnonzero(np.diff(scores.run, prepend=-1))
+    runs = scores.run[starts]
+    ends = np.append(starts[1:], len(scores.run))
+    item, first = _number_items(scores, starts, ends)
     size = len(first)
     rows = np.full((len(runs), size), -1, dtype=np.int64)
-    rows[row_of_run, item] = np.arange(len(item))
+    for row, start, end in zip(rows, starts, ends, strict=True):
+        row[item[start:end]] = np.arange(start, end)
     present = rows >= 0
     asked = np.where(present, scores.asked[rows], 0)
     was_asked = asked != 0
@@ -103,25 +107,40 @@ def match(scores: Scores, *, across_prompts: bool = False) -> Matched:
     )
 
 
-def _number_items(scores: Scores) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _number_items(
+    scores: Scores, starts: NDArray[np.intp], ends: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return each row's item, and each item's first row; items stand in order of appearance.
 
     A data set may hold a row twice: its second occurrence in one run is that in the others.
     """
-    order = np.lexsort((np.arange(len(scores.run)), scores.content, scores.run))
-    same = (np.diff(scores.content[order]) == 0) & (np.diff(scores.run[order]) == 0)
-    occurrence = np.zeros(len(order), dtype=np.int64)
-    starts = np.flatnonzero(np.concatenate([[True], ~same]))
-    occurrence[order] = np.arange(len(order)) - np.repeat(
-        starts, np.diff(np.append(starts, len(order)))
-    )
-    keys = np.empty(len(order), dtype=[("content", np.uint64), ("occurrence", np.int64)])
-    keys["content"], keys["occurrence"] = scores.content, occurrence
-    _, first, item = np.unique(keys, return_index=True, return_inverse=True)
-    by_appearance = np.argsort(first)
-    rank = np.empty_like(by_appearance)
-    rank[by_appearance] = np.arange(len(first))
-    return rank[item], first[by_appearance]
+    item = np.empty(len(scores.run), dtype=np.intp)
+    first: list[NDArray[np.intp]] = []
+    known, numbers = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.intp)  # sorted by key
+    before, same = None, None
+    for start, end in zip(starts, ends, strict=True):
+        contents = scores.content[start:end]
+        if before is None or same is None or not np.array_equal(contents, before):
+            keys = _tell_occurrences(contents)
+            new = np.flatnonzero(~np.isin(keys, known))
+            first.append(start + new)
+            numbers = np.concatenate([numbers, len(numbers) + np.arange(len(new))])
+            known = np.concatenate([known, keys[new]])
+            order = np.argsort(known)
+            known, numbers = known[order], numbers[order]
+            before, same = contents, numbers[np.searchsorted(known, keys)]
+        item[start:end] = same
+    return item, np.concatenate(first) if first else np.empty(0, dtype=np.intp)
+
+
+def _tell_occurrences(contents: Digests) -> Digests:
+    """Return one run's digests, in which the second occurrence of one has become another."""
+    order = np.argsort(contents, kind="stable")
+    starts = np.flatnonzero(np.diff(contents[order], prepend=contents[order][:1] + 1))
+    counts = np.diff(np.append(starts, len(order)))
+    occurrence = np.empty(len(order), dtype=np.uint64)
+    occurrence[order] = np.arange(len(order)) - np.repeat(starts, counts)
+    return np.asarray(contents + occurrence * _ODD, dtype=np.uint64)  # modulo 2^64
 
 
 def _number_clusters(clusters: NDArray[np.uint64]) -> NDArray[np.int64] | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,29 +15,26 @@ from llmeval.core import UsageError
 from llmeval.runs import Run
 from llmeval.runs.record import SCORES
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Digests = NDArray[np.uint64]
 
 _NEEDED = ("content", "asked")
 
+# Rows come in the order of the files and of their rows: DuckDB preserves it.
 _QUERY = """
 SELECT
-    list_position($paths, filename) - 1 AS run,
-    task,
-    metric,
-    CASE WHEN status = 'scored' THEN value END AS value,
+    (list_position($paths, filename) - 1)::INTEGER AS run,
+    enum_code(task::task_name) AS task,
+    enum_code(metric::metric_name) AS metric,
+    coalesce(CASE WHEN status = 'scored' THEN value END, 'nan'::DOUBLE) AS value,
+    coalesce(status = 'errored', false) AS errored,
     ('0x' || content)::UBIGINT AS content,
     coalesce(('0x' || asked)::UBIGINT, 0) AS asked,
     CASE WHEN cluster IS NULL THEN 0 ELSE hash(cluster) END AS cluster,
-    status = 'errored' AS errored,
     {names}
-    file_row_number AS row
-FROM read_parquet($paths, filename = true, file_row_number = true)
-{where}
+FROM read_parquet($paths, filename = true)
+WHERE list_contains($tasks, task) AND list_contains($metrics, metric)
 """
 
 
@@ -67,25 +64,29 @@ class Scores:
 class ScoreTable:
     """The scores of a list of runs, by task and metric."""
 
-    def __init__(self, runs: Sequence[Run], table: pa.Table) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        tasks: Sequence[str],
+        metrics: Sequence[str],
+        columns: Mapping[str, Any],
+    ) -> None:
         self.runs = tuple(runs)
-        self._table = table
-        tasks = table["task"].combine_chunks().dictionary_encode()
-        metrics = table["metric"].combine_chunks().dictionary_encode()
-        self._metrics = metrics.dictionary.to_pylist()
-        names = tasks.dictionary.to_pylist()
-        codes = _numpy(tasks.indices) * len(self._metrics) + _numpy(metrics.indices)
-        order = np.argsort(codes, kind="stable")
-        starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-        self._rows: dict[tuple[str, str], NDArray[np.intp]] = {}
-        for rows in np.split(order, starts[1:]) if len(order) else ():
-            task, metric = divmod(int(codes[rows[0]]), len(self._metrics))
-            self._rows[names[task], self._metrics[metric]] = rows
+        self._columns = columns
+        codes = columns["task"].astype(np.uint32) * len(metrics) + columns["metric"]
+        self._codes = codes
+        # Written backwards, so that the first row of each key is what stays.
+        first = np.full(len(tasks) * len(metrics), -1)
+        first[codes[::-1]] = np.arange(len(codes))[::-1]
+        found = [int(code) for code in np.argsort(first, kind="stable") if first[code] >= 0]
+        self._keys = {
+            (tasks[code // len(metrics)], metrics[code % len(metrics)]): code for code in found
+        }
 
     @property
     def keys(self) -> list[tuple[str, str]]:
         """Tasks and metrics that any of the runs has, in the order of the records."""
-        return sorted(self._rows, key=lambda key: int(self._rows[key][0]))
+        return list(self._keys)
 
     def scores(self, task: str, metric: str) -> Scores:
         """Return one task's scores by one metric, of all runs.
@@ -93,31 +94,25 @@ class ScoreTable:
         Raises:
             KeyError: no run has them.
         """
-        rows = self._rows[task, metric]
-
-        def column(name: str) -> Any:
-            return _numpy(self._table[name].take(rows))
-
-        ids = column("sample_id") if "sample_id" in self._table.column_names else None
-        order = np.lexsort((column("row"), column("run")))
-        return Scores(
-            run=column("run").astype(np.int64)[order],
-            value=column("value").astype(np.float64)[order],
-            content=column("content")[order],
-            asked=column("asked")[order],
-            cluster=column("cluster")[order],
-            sample_id=None if ids is None else ids[order],
-            errored=column("errored").astype(bool)[order],
-        )
+        rows = np.flatnonzero(self._codes == self._keys[task, metric])
+        names = [field.name for field in fields(Scores)]
+        found = {name: self._columns[name][rows] for name in names if name in self._columns}
+        return Scores(**found)
 
 
 def read_scores(
-    runs: Sequence[Run], *, tasks: Sequence[str] | None = None, names: bool = False
+    runs: Sequence[Run],
+    *,
+    tasks: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    names: bool = False,
 ) -> ScoreTable:
     """Read the scores of runs.
 
+    It takes some 60 bytes a score: read many records a few tasks at a time.
+
     Args:
-        tasks: only these.
+        tasks, metrics: only these.
         names: read the ids of the samples, too; for few runs.
 
     Raises:
@@ -129,15 +124,36 @@ def read_scores(
     paths = [str(_scores_path(run)) for run in runs]
     if twice := [path for path, count in Counter(paths).items() if count > 1]:
         raise UsageError("the run is named twice", where=str(Path(twice[0]).parent))
-    where = "WHERE list_contains($tasks, task)" if tasks is not None else ""
-    query = _QUERY.format(names="sample_id," if names else "", where=where)
-    values = {"paths": paths} | ({"tasks": list(tasks)} if tasks is not None else {})
+    query = _QUERY.format(names="sample_id," if names else "")
     try:
         with duckdb.connect() as connection:
-            table = connection.sql(query, params=values).to_arrow_table()
+            found = _find_names(connection, paths)
+            kept = [
+                [name for name in there if wanted is None or name in wanted]
+                for there, wanted in zip(found, (tasks, metrics), strict=True)
+            ]
+            for kind, of_kind in zip(("task_name", "metric_name"), found, strict=True):
+                _create_enum(connection, kind, of_kind)
+            values = {"paths": paths, "tasks": kept[0], "metrics": kept[1]}
+            columns = connection.execute(query, values).fetchnumpy()
     except duckdb.Error as error:
         raise _find_unreadable(runs, error) from error
-    return ScoreTable(runs, table)
+    if np.ma.isMaskedArray(columns["content"]):
+        raise UsageError("the records cannot be read: an item has no digest of its data")
+    return ScoreTable(runs, *found, columns)
+
+
+def _find_names(connection: Any, paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names of the tasks and of the metrics in files."""
+    query = "SELECT DISTINCT task, metric FROM read_parquet($paths)"
+    rows = connection.execute(query, {"paths": paths}).fetchall()
+    return sorted({task for task, _ in rows}), sorted({metric for _, metric in rows})
+
+
+def _create_enum(connection: Any, kind: str, names: Sequence[str]) -> None:
+    """A name becomes a small number; 20 million names would take gigabytes."""
+    query = f"CREATE TYPE {kind} AS ENUM (SELECT unnest($names::VARCHAR[]) AS name)"
+    connection.execute(query, {"names": list(names)})
 
 
 def _scores_path(run: Run) -> Path:
@@ -161,7 +177,3 @@ def _find_unreadable(runs: Sequence[Run], error: Exception) -> UsageError:
                 mend="give the run's command again; its answers come from the journal",
             )
     return UsageError(f"the records cannot be read: {str(error).splitlines()[0]}")
-
-
-def _numpy(column: pa.Array | pa.ChunkedArray) -> Any:
-    return column.to_numpy(zero_copy_only=False)
