@@ -25,6 +25,7 @@ from llmeval.core.errors import Interrupted, LlmevalError, Submitted, UsageError
 
 VERBS = {
     "run": "evaluate a model on tasks and write a run record",
+    "runs": "find, read, compare, name and remove run records",
     "tasks": "list tasks, or show one",
     "models": "list the kinds of model that can be named",
     "data": "local data sets: list, add, verify, compare",

@@ -1,4 +1,4 @@
-"""Who works on something right now. The kernel drops a lock when its holder dies, however it dies."""
+"""Who works on something right now. The kernel drops a lock when its holder dies."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RunLock(FileLock):
 
 
 def is_running(workspace: Path, run_id: str) -> bool:
-    """Return whether a process works on a run of this workspace. Takes nothing and makes no file."""
+    """Return whether a process works on a run of this workspace; makes no file."""
     try:
         with _lock_path(workspace, run_id).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
