@@ -150,16 +150,16 @@ def sum_perplexity(
 
 def bootstrap_median(values: ArrayLike, **options: Unpack[Options]) -> Estimate:
     """Return lm-eval's median: the value at position n // 2 of the sorted rows (the upper one)."""
-    rows = np.asarray(values, dtype=np.float64)
+    return bootstrap(score_median, [np.asarray(values, dtype=np.float64)], **options)
 
-    def score(counts: Floats, column: Floats) -> Floats:
-        order = np.argsort(column, kind="stable")
-        reached = np.cumsum(counts[:, order], axis=1)
-        middle = reached[:, -1:] // 2
-        picked: Floats = column[order][(reached > middle).argmax(axis=1)]
-        return picked
 
-    return bootstrap(score, [rows], **options)
+def score_median(counts: Floats, column: Floats) -> Floats:
+    """Return [b] medians of [n] values that occur as often as [b, n] counts say."""
+    order = np.argsort(column, kind="stable")
+    reached = np.cumsum(counts[:, order], axis=1)
+    middle = reached[:, -1:] // 2
+    picked: Floats = column[order][(reached > middle).argmax(axis=1)]
+    return picked
 
 
 def _one_hot(
