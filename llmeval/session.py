@@ -32,6 +32,7 @@ from llmeval.engine import (
     evaluate,
     order_by_data,
 )
+from llmeval.health import HealthTally, RunFacts, read_facts
 from llmeval.preparation import Sandboxes, prepared
 from llmeval.run_spec import RunSpec
 from llmeval.runs import (
@@ -118,7 +119,10 @@ class _Attempt:
         self._sandboxes = sandboxes
         self._data = {task.name: task.data() for task in selection.tasks}
         self._asked = self._describe()
-        self._tallies = {task.name: Tally() for task in selection.tasks}
+        price = getattr(model, "price", None)
+        self._tallies = {task.name: Tally(price) for task in selection.tasks}
+        informed = isinstance(model, InformedModel)
+        self._health = HealthTally(read_facts(selection.tasks), informed=informed)
         self._usage = Usage()
         self._budget = Budget(spec.limits)
         self._traffic: dict[str, object] = {}
@@ -200,7 +204,9 @@ class _Attempt:
 
     def _take(self, results: Sequence[Evaluated]) -> None:
         for result in results:
-            self._tallies[result.task.name].add(result.sample, result.scores)
+            name, asked = result.task.name, result.exchanges
+            self._tallies[name].add(result.sample, result.scores, asked)
+            self._health.add(name, result.sample, asked, result.scores)
         assert self._writer is not None
         self._writer.write([(r.task.name, r.sample, r.exchanges, r.scores) for r in results])
 
@@ -225,16 +231,19 @@ class _Attempt:
     def _write_results(self, status: str, *, ended: bool = False) -> None:
         if self._writer is not None:
             self._writer.close()
-        summary = self._summarize(status)
         # A run that breaks off asks nothing of a model that may be what broke.
-        manifest = self._make_manifest(status, self._report() if ended else None)
+        report = self._report() if ended else None
+        summary = self._summarize(status, report)
+        manifest = self._make_manifest(status, report)
         write_json(self._folder / "summary.json", summary)
         write_json(self._folder / "results.json", to_lm_eval_results(summary, manifest))
         write_json(self._folder / "manifest.json", manifest)  # last: its status vouches for all
 
-    def _summarize(self, status: str) -> dict[str, Any]:
+    def _summarize(self, status: str, report: Mapping[str, Any] | None) -> dict[str, Any]:
         usage, tokens = self._usage, self._journal.tokens(self._run)
         tasks, estimates = summarize_tasks(self._selection.tasks, self._tallies, self._data)
+        chat = self._spec.options.apply_chat_template
+        health = self._health.note(tasks, RunFacts(self._asked["model"], chat, report))
         return {
             "run_id": self._run.run_id,
             "status": status,
@@ -256,6 +265,7 @@ class _Attempt:
                 "usd": None if usage.usd is None else round(usage.usd, 8),
             },
             "seconds": self._seconds(),
+            "health": health,
         }
 
     def _seconds(self) -> dict[str, float]:

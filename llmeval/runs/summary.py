@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmeval.core import Estimate, Metric, Sample, Score, Task, TaskGroup
+from llmeval.core import (
+    Estimate,
+    Metric,
+    Request,
+    Response,
+    Sample,
+    Score,
+    Task,
+    TaskGroup,
+)
 from llmeval.stats import Estimate as StatsEstimate
 from llmeval.stats import pool
 
@@ -28,20 +37,71 @@ class _MetricTally:
             self.errored += score.status == "errored"
 
 
+Price = Callable[[Response], float | None]
+"""What an answer cost in USD; None where no price is known."""
+
+
+@dataclass(slots=True)
+class TaskUsage:
+    """What a task's answers took, whenever they were given: those of the journal count as well.
+
+    Args:
+        requests: its questions.
+        prompt_tokens, completion_tokens: of their answers, each counted whole.
+        usd: what they cost; None where no price is known.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+
+    def add(self, response: Response, usd: float | None) -> None:
+        """Count an answer and its price."""
+        self.requests += 1
+        self.prompt_tokens += response.prompt_tokens
+        self.completion_tokens += response.completion_tokens
+        if usd is not None:
+            self.usd = (self.usd or 0.0) + usd
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as ``summary.json`` holds it."""
+        usd = None if self.usd is None else round(self.usd, 8)
+        return {
+            "requests": self.requests,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "usd": usd,
+        }
+
+
 @dataclass(slots=True)
 class Tally:
-    """What a task's samples came to, kept as numbers while the samples pass by."""
+    """What a task's samples came to, kept as numbers while the samples pass by.
 
+    Args:
+        price: of an answer; None where answers have none.
+    """
+
+    price: Price | None = None
     n: int = 0
     complete: int = 0
     errored: int = 0
     guess: float = 0.0
     guessed: int = 0
     metrics: dict[str, _MetricTally] = field(default_factory=dict)
+    usage: TaskUsage = field(default_factory=TaskUsage)
 
-    def add(self, sample: Sample, scores: Iterable[Score]) -> None:
-        """Count one sample."""
+    def add(
+        self,
+        sample: Sample,
+        scores: Iterable[Score],
+        exchanges: Sequence[tuple[Request, Response]] = (),
+    ) -> None:
+        """Count one sample, and what its answers took."""
         scores = list(scores)
+        for _, response in exchanges:
+            self.usage.add(response, self.price(response) if self.price else None)
         self.n += 1
         self.complete += all(score.status == "scored" for score in scores)
         self.errored += any(score.status == "errored" for score in scores)
@@ -71,6 +131,7 @@ def summarize_tasks(
             "num_fewshot": task.num_fewshot,
             "form": getattr(task, "form", None),
             "data": _evaluated_data(data.get(task.name, ())),
+            "usage": tally.usage.to_plain(),
             "metrics": {
                 name: _metric_row(task.metrics[name], estimate, tally)
                 for name, estimate in estimates[task.name].items()
