@@ -51,7 +51,12 @@ from llmeval.stats.ranking import (
     significantly_better,
     tiers,
 )
-from llmeval.stats.sequential import combine_evidence, decoding_stderr, night_evidence
+from llmeval.stats.sequential import (
+    combine_evidence,
+    combine_nights,
+    decoding_stderr,
+    night_evidence,
+)
 from llmeval.stats.translation import bootstrap_bleu, bootstrap_chrf, bootstrap_ter
 from llmeval.stats.weighting import stratified_mean, weighted_mean
 
@@ -76,6 +81,7 @@ __all__ = [
     "clopper_pearson_interval",
     "clustered_stderr",
     "combine_evidence",
+    "combine_nights",
     "compare_all",
     "decide",
     "decoding_stderr",

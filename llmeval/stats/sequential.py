@@ -23,6 +23,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from llmeval.stats.bounded import check_bounds
 from llmeval.stats.intervals import Estimate, Floats, Interval, finite_rows, t_interval
 
 STAKES = np.geomspace(0.005, 0.95, 12)
@@ -49,11 +50,14 @@ def night_evidence(
         ValueError: there are no items, a difference is not finite or outside the bounds, the
             tolerance is not above 0, or the bounds are not finite.
     """
-    rows = bounded_rows(differences, tolerance, bounds)
+    rows = finite_rows(differences)
+    if not (math.isfinite(tolerance) and tolerance > 0):
+        raise ValueError(f"the tolerance must be above 0, got {tolerance}")
+    check_bounds(rows, bounds)
     if len(rows) == 0:
         raise ValueError("a night without items is no evidence: do not count it")
     largest = 1 / (bounds[1] + tolerance)
-    values, counts = np.unique(rows, return_counts=True)
+    values, counts = np.unique(np.minimum(rows, bounds[1]), return_counts=True)
     factors = np.log1p(-np.outer(STAKES * largest, values + tolerance))
     evidence: Floats = factors @ counts
     return evidence
@@ -74,6 +78,35 @@ def combine_evidence(log_evidence: ArrayLike) -> float:
     top = float(logs.max())
     log_mean = top + math.log(float(np.exp(logs - top).mean()))
     return math.exp(min(log_mean, math.log(LARGEST)))
+
+
+def combine_nights(log_evidence: ArrayLike) -> float:
+    """Return the e-value of all nights so far against "never worse than tolerated, on any night".
+
+    A product over all nights forgets nothing: after a hundred good ones, which count against a
+    drop, a real one would take weeks to be seen. So the bets are mixed over the night on which they
+    begin, too: begun with night s = 1, 2, ... they have the weight 1 / (s (s + 1)), and what has
+    not begun yet counts 1. The weights sum to 1, so this is an e-process again, and reaches 1/alpha
+    ever with probability at most alpha. (Sums over beginnings are the e-detectors of Shin, Ramdas
+    and Rinaldo, arXiv 2203.03532, which bound how often there are false alarms, not whether.)
+
+    Args:
+        log_evidence: [nights, bets] of `night_evidence`, oldest first; [0, bets] gives 1.
+
+    Raises:
+        ValueError: a value is not finite, or the shape is not [nights, bets].
+    """
+    table = np.asarray(log_evidence, dtype=np.float64)
+    if table.ndim != 2:
+        raise ValueError(f"expected [nights, bets], got shape {table.shape}")
+    finite_rows(table.ravel())
+    nights = len(table)
+    since = np.cumsum(table[::-1], axis=0)[::-1]  # [nights, bets]: of each night and all after it
+    begun = sum(
+        combine_evidence(evidence) / (first * (first + 1))
+        for first, evidence in enumerate(since, start=1)
+    )
+    return min(begun + 1 / (nights + 1), LARGEST)
 
 
 def decoding_stderr(repeats: ArrayLike, *, averaged: int = 1) -> Estimate:
@@ -104,20 +137,3 @@ def decoding_stderr(repeats: ArrayLike, *, averaged: int = 1) -> Estimate:
     if stderr == 0:
         return Estimate(value, 0.0, None, n, "decoding", status="degenerate")
     return Estimate(value, stderr, t_interval(value, stderr, n * (r - 1)), n, "decoding")
-
-
-def bounded_rows(differences: ArrayLike, tolerance: float, bounds: Interval) -> Floats:
-    """Return the differences as floats, after checking them, the tolerance and the bounds.
-
-    Raises:
-        ValueError: as in `night_evidence`.
-    """
-    rows = finite_rows(differences)
-    low, high = bounds
-    if not (math.isfinite(tolerance) and tolerance > 0):
-        raise ValueError(f"the tolerance must be above 0, got {tolerance}")
-    if not (math.isfinite(low) and math.isfinite(high) and low < 0 < high):
-        raise ValueError(f"bounds must be finite and enclose 0, got {bounds}")
-    if len(rows) and (rows.min() < low - 1e-9 or rows.max() > high + 1e-9):
-        raise ValueError(f"differences from {rows.min()} to {rows.max()} exceed bounds {bounds}")
-    return np.clip(rows, low, high)
