@@ -118,7 +118,7 @@ def read_labels(run: Run, task: str) -> Labels:
     """Return what the samples of a task say of themselves; lists and objects are left out."""
     table = _read_metadata(run, task)
     texts = table["metadata"].combine_chunks().dictionary_encode()
-    plain = [_scalars(text) for text in texts.dictionary.to_pylist()]
+    plain = [read_scalars(text) for text in texts.dictionary.to_pylist()]
     codes = texts.indices.to_numpy(zero_copy_only=False)
     by_key = {}
     for key in dict.fromkeys(key for one in plain for key in one):
@@ -127,7 +127,8 @@ def read_labels(run: Run, task: str) -> Labels:
     return Labels(table["sample_id"].to_numpy(zero_copy_only=False), by_key)
 
 
-def _scalars(text: str | None) -> dict[str, str]:
+def read_scalars(text: str | None) -> dict[str, str]:
+    """Return what a sample's metadata say as texts; lists and objects are left out."""
     found = json.loads(text) if text else {}
     return {
         key: value if isinstance(value, str) else json.dumps(value)
