@@ -49,7 +49,10 @@ def handed_in(spec: RunSpec, model: AnyModel) -> Iterator[AnyModel]:
     if spec.limits.usd is not None:
         mend = "--dry-run says what it costs at most; --max-requests bounds it"
         raise UsageError("a batch does not stop at a cost", where="--max-usd", mend=mend)
-    batched = BatchedModel(model, spec.workspace / ".llmeval" / "batches", spec.batch_wait)
+    # A journal of its own stands for answers of its own: no batch of another run gives them.
+    own = spec.journal and spec.journal.with_suffix(".batches")
+    folder = own or spec.workspace / ".llmeval" / "batches"
+    batched = BatchedModel(model, folder, spec.batch_wait)
     try:
         yield batched
     finally:

@@ -12,6 +12,7 @@ from llmeval.core import InformedModel, Model, ServedModel, Task, UsageError
 from llmeval.engine import DEFAULT_WINDOW, Limits
 from llmeval.home import find_workspace
 from llmeval.models import AnySettings, ModelSettings, read_settings
+from llmeval.models.kinds import plain_settings
 from llmeval.tasks.generation import check_count
 from llmeval.tasks.options import TaskOptions
 
@@ -27,7 +28,8 @@ class RunSpec:
 
     ``command`` is how the command line was called, for ``llmeval run --resume``. ``subset`` is how
     many samples of each task are asked, always the same ones; None for all. ``journal`` is the file
-    that answers are journaled in and come from; None for that of the workspace.
+    that answers are journaled in and come from; None for that of the workspace. ``rerun_of`` is the
+    id of the run that this one re-creates.
     """
 
     model: AnyModel
@@ -46,6 +48,7 @@ class RunSpec:
     command: tuple[str, ...] | None = None
     subset: int | None = None
     journal: Path | None = None
+    rerun_of: str | None = None
 
 
 def make_spec(
@@ -68,6 +71,7 @@ def make_spec(
     command: Sequence[str] | None = None,
     subset: int | None = None,
     journal: Path | None = None,
+    rerun_of: str | None = None,
 ) -> RunSpec:
     """Check loose arguments and make a specification of them."""
     options = dict(options or {})
@@ -101,7 +105,29 @@ def make_spec(
         command=None if command is None else tuple(command),
         subset=subset,
         journal=journal,
+        rerun_of=rerun_of,
     )
+
+
+def describe_request(spec: RunSpec) -> dict[str, Any]:
+    """Return what to ask again, beside options and limits; without secrets.
+
+    ``model`` and ``tasks`` are null where objects were handed in. Relative names are relative to
+    ``folder``. ``withheld`` names the model settings that may hold a secret.
+    """
+    names = [task for task in spec.tasks if isinstance(task, str)]
+    settings, withheld = plain_settings(spec.model_settings)
+    return {
+        "model": spec.model if isinstance(spec.model, str) else None,
+        "model_settings": settings,
+        "withheld": withheld,
+        "tasks": names if len(names) == len(spec.tasks) else None,
+        "subset": spec.subset,
+        "data": None if spec.mirror is None else str(spec.mirror.resolve()),
+        "allow_unsafe_code": spec.allow_unsafe_code,
+        "batch": spec.batch,
+        "folder": str(Path.cwd()),
+    }
 
 
 def _check_names(what: str, given: Mapping[str, Any], cls: type) -> None:

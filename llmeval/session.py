@@ -34,7 +34,7 @@ from llmeval.engine import (
 )
 from llmeval.health import HealthTally, RunFacts, read_facts
 from llmeval.preparation import Sandboxes, prepared
-from llmeval.run_spec import RunSpec
+from llmeval.run_spec import RunSpec, describe_request
 from llmeval.runs import (
     RecordWriter,
     Run,
@@ -307,6 +307,8 @@ class _Attempt:
             "window": self._spec.window,
             "limits": asdict(self._spec.limits),
             "command": self._spec.command,
+            "request": describe_request(self._spec),
+            "rerun_of": self._spec.rerun_of,
             "sandbox": self._sandboxes.tier,
             "performance": performance,
             "environment": describe_environment(self._spec.workspace),

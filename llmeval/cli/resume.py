@@ -29,13 +29,18 @@ def find_command(run_id: str, out: str | None = None) -> list[str]:
         folder = find_workspace() / "results"
     records = {*folder.glob("*"), *list_unfinished(find_workspace())}
     manifests = [_read(record / "manifest.json") for record in records]
-    unfinished = [m for m in manifests if m.get("status") not in (None, "complete")]
+    unfinished = [
+        m for m in manifests if m.get("status") not in (None, "complete") and not m.get("rerun_of")
+    ]
     if run_id:
         unfinished = [m for m in manifests if m.get("run_id") == run_id]
     if not unfinished:
         what = f"no run {run_id}" if run_id else "no run that has not ended"
         raise UsageError(what, where=f"--resume: {folder}", mend="give the run's own command again")
     newest = max(unfinished, key=lambda manifest: str(manifest.get("started")))
+    if original := newest.get("rerun_of"):
+        where, mend = f"--resume: {run_id}", f"`llmeval rerun {original}` continues it"
+        raise UsageError("it re-creates another run", where=where, mend=mend)
     command = newest.get("command")
     if not isinstance(command, list):
         raise UsageError(

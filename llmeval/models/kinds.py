@@ -47,6 +47,35 @@ def read_settings(spec: str, values: Mapping[str, Any]) -> AnySettings:
     return wanted.from_mapping(values)
 
 
+def plain_settings(settings: AnySettings) -> tuple[dict[str, Any], list[str]]:
+    """Return what ``read_settings`` makes the same settings of, and what is withheld from it.
+
+    Settings that are as they come are left out. Withheld are the names of those that may hold a
+    secret: headers other than ``$NAME``, and a server with an environment or keys in its command.
+    """
+    if isinstance(settings, ModelSettings):
+        usual = ModelSettings()
+        values = {f.name: getattr(settings, f.name) for f in fields(settings)}
+        return {k: v for k, v in values.items() if v != getattr(usual, k)}, []
+    given, withheld = settings.model_dump(mode="json", exclude_defaults=True), list[str]()
+    headers: dict[str, str] = given.get("headers", {})
+    if not all(value.startswith("$") for value in headers.values()):
+        withheld.append("headers")
+    server = getattr(settings, "server", None)
+    if server is not None and server.may_hold_secrets:
+        withheld.append("server")
+    return {k: v for k, v in given.items() if k not in withheld}, withheld
+
+
+def override_settings(spec: str, values: Mapping[str, Any], args: str) -> AnySettings:
+    """Return a model's settings from plain values, some of which ``name=value`` pairs override.
+
+    Raises:
+        UsageError: a part is no pair, or a setting is none of this kind of model.
+    """
+    return read_settings(spec, {**values, **_split_pairs(args)})
+
+
 _KINDS = ("hf:", "vllm:", "openai:")
 
 

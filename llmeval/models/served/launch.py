@@ -69,6 +69,12 @@ class ServerSpec(BaseModel):
         words = {"args": _mask(self.args), "command": _mask(self.command)}
         return {**self.model_dump(exclude_defaults=True), **words, "env": sorted(self.env)}
 
+    @property
+    def may_hold_secrets(self) -> bool:
+        """Whether what is described is not all that is started."""
+        words = [*self.args, *self.command]
+        return bool(self.env) or _mask(words) != words
+
     def identity(self) -> str:
         """Return what stands for the server's address, which is another one each time."""
         content: Any = self.vllm
