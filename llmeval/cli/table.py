@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmeval.cli.columns import crop, lay_out, print_lines, terminal_width, width_of
@@ -22,32 +21,12 @@ from llmeval.cli.footer import (
     list_usage,
 )
 from llmeval.cli.streams import BOLD, DIM, RED, has_color, one_line, paint
+from llmeval.reports.outline import Entry, outline
 
 _FOLDED_FROM = 9  # subtasks under one top-level group
 _COLUMNS = ("metric", "value", "95% interval", "n", "scored", "chance", "shots")
 _SCORED = 1 + _COLUMNS.index("scored")  # behind the task
 _ALL = "100%"
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A task or a group.
-
-    Args:
-        root: the top-level group above it, None for what stands at the top itself.
-        depth: how many groups stand above it.
-    """
-
-    name: str
-    entry: Mapping[str, Any]
-    is_group: bool
-    root: str | None
-    depth: int
-
-    @property
-    def label(self) -> str:
-        mark = f" {FORM_MARK}" if self.entry.get("form") else ""
-        return "  " * self.depth + one_line(self.name) + mark
 
 
 def print_results(
@@ -72,7 +51,7 @@ def render(
     all_tasks: bool = False,
 ) -> list[str]:
     """Return the lines of a summary: title, table, what was folded or not scored, usage."""
-    rows = _arrange(summary)
+    rows = outline(summary)
     shown = rows if all_tasks else _fold(rows)
     name, status = one_line(summary["model"]["name"]), summary["status"]
     styled = paint(status, RED, color and status != "complete")
@@ -81,56 +60,32 @@ def render(
         note = f"{folded} subtasks are folded: --all-tasks shows them, summary.json holds them"
         lines.append(paint(note, DIM, color))
     notes = [*list_not_scored(summary), *list_cut(summary)]
-    lines += ["", *list_forms(row.entry for row in rows)]
+    lines += ["", *list_forms(row.about for row in rows)]
     lines += [paint(note, RED, color) for note in notes]
     lines += [*list_usage(summary), *list_performance(performance or {})]
     return [line.rstrip() for line in lines]
 
 
-def _arrange(summary: Mapping[str, Any]) -> list[_Row]:
-    """Return groups, each with what is in it, and the tasks of no group; everything once."""
-    tasks, groups = summary["tasks"], summary["groups"]
-    seen: set[str] = set()
-
-    def walk(name: str, root: str | None, depth: int) -> Iterator[_Row]:
-        if name in seen or (name not in groups and name not in tasks):
-            return
-        seen.add(name)
-        is_group = name in groups
-        entry = groups[name] if is_group else tasks[name]
-        if entry["metrics"]:
-            yield _Row(name, entry, is_group, root, depth)
-            root, depth = root or name, depth + 1
-        if is_group:  # inner groups first: they sum up what comes after them
-            for member in sorted(entry["tasks"], key=lambda member: member not in groups):
-                yield from walk(member, root, depth)
-
-    inner = {member for group in groups.values() for member in group["tasks"]}
-    tops = [name for name in [*groups, *tasks] if name not in inner]
-    # Then all others: groups that hold one another have no top.
-    return [row for name in [*tops, *groups, *tasks] for row in walk(name, None, 0)]
-
-
-def _fold(rows: Sequence[_Row]) -> list[_Row]:
+def _fold(rows: Sequence[Entry]) -> list[Entry]:
     """Leave out the subtasks of groups with many: the group's own row says what they come to."""
     leaves = [row.root for row in rows if row.root and not row.is_group]
     large = {root for root in leaves if leaves.count(root) >= _FOLDED_FROM}
     return [row for row in rows if row.is_group or row.root not in large]
 
 
-def _table(rows: Sequence[_Row], width: int, color: bool) -> list[str]:
+def _table(rows: Sequence[Entry], width: int, color: bool) -> list[str]:
     beside = _lay_out(rows, width, beside=True, color=False)
     fits = all(width_of(line) <= width for line in beside)
     return _lay_out(rows, width, beside=fits, color=color)
 
 
-def _lay_out(rows: Sequence[_Row], width: int, *, beside: bool, color: bool) -> list[str]:
+def _lay_out(rows: Sequence[Entry], width: int, *, beside: bool, color: bool) -> list[str]:
     """Return the table's lines, with each task ``beside`` its metrics or above them."""
-    places = [(row, i) for row in rows for i in range(len(row.entry["metrics"]))]
+    places = [(row, i) for row in rows for i in range(len(row.about["metrics"]))]
     cells = [
         _cells(row, *item, beside=beside and i == 0)
         for row in rows
-        for i, item in enumerate(row.entry["metrics"].items())
+        for i, item in enumerate(row.about["metrics"].items())
     ]
     head = ("task", *_COLUMNS)
     if not beside:
@@ -150,21 +105,26 @@ def _lay_out(rows: Sequence[_Row], width: int, *, beside: bool, color: bool) -> 
     table = [first, rule]
     for (row, i), line in zip(places, lines, strict=True):
         if i == 0 and not beside:
-            title = crop(f"{row.label}{_shots_of(row)}", width)
+            title = crop(f"{_label(row)}{_shots_of(row)}", width)
             table.append(paint(title, BOLD, color and row.is_group))
         table.append(line)
     return table
 
 
-def _shots_of(row: _Row) -> str:
-    shots = row.entry.get("num_fewshot")
+def _label(row: Entry) -> str:
+    mark = f" {FORM_MARK}" if row.about.get("form") else ""
+    return "  " * row.depth + one_line(row.name) + mark
+
+
+def _shots_of(row: Entry) -> str:
+    shots = row.about.get("num_fewshot")
     return "" if shots is None else f" ({shots}-shot)"
 
 
-def _cells(row: _Row, key: str, metric: Mapping[str, Any], *, beside: bool) -> tuple[str, ...]:
-    ci95, chance, shots = metric["ci95"], metric["chance"], row.entry.get("num_fewshot")
+def _cells(row: Entry, key: str, metric: Mapping[str, Any], *, beside: bool) -> tuple[str, ...]:
+    ci95, chance, shots = metric["ci95"], metric["chance"], row.about.get("num_fewshot")
     return (
-        row.label if beside else "",
+        _label(row) if beside else "",
         f"{one_line(key)} {'↑' if metric['higher_is_better'] else '↓'}",
         _number(metric["value"]),
         f"{_number(ci95[0])} … {_number(ci95[1])}" if ci95 else "unknown",
