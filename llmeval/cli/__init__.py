@@ -26,6 +26,7 @@ from llmeval.core.errors import Interrupted, LlmevalError, Submitted, UsageError
 VERBS = {
     "run": "evaluate a model on tasks and write a run record",
     "runs": "find, read, compare, name and remove run records",
+    "rerun": "do a run once more from its manifest, and say whether the same comes out",
     "tasks": "list tasks, or show one",
     "models": "list the kinds of model that can be named",
     "data": "local data sets: list, add, verify, compare",
