@@ -47,12 +47,16 @@ def test_a_record_holds_its_five_files_and_nothing_half_written(spec: RunSpec) -
 def test_the_summary_has_the_shape_of_the_contract(spec: RunSpec) -> None:
     summary = execute(spec).summary
     assert list(summary) == [
-        *("run_id", "status", "model", "tasks", "groups", "usage", "seconds"),
+        *("run_id", "status", "model", "tasks", "groups", "usage", "seconds", "health"),
     ]
+    assert summary["health"] == []
     assert summary["status"] == "complete"
     assert summary["model"] == {"name": "fake", "fingerprint": "fingerprint of fake"}
     task = summary["tasks"]["choices"]
-    assert set(task) == {"n", "coverage", "version", "num_fewshot", "form", "data", "metrics"}
+    assert set(task) == {
+        *("n", "coverage", "version", "num_fewshot", "form", "data", "usage", "metrics", "health"),
+    }
+    assert task["health"] == []
     assert task["form"] is None
     assert set(task["data"]) == {"id", "fingerprint"}
     wanted = {"value", "stderr", "ci95", "n", "higher_is_better", "chance"}
