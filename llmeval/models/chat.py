@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -57,6 +57,26 @@ def render_chat(
             return text
     except (jinja2.TemplateError, ValueError) as error:
         raise UsageError(f"the chat template refuses the chat: {error}", where=where) from error
+
+
+def judge_template(tokenizer: Any, end_ids: Collection[int]) -> str | None:
+    """Say whether a model has learned its chat template: do its answers end as a turn does?
+
+    Base models may carry the template of the chat model that was made of them.
+
+    Args:
+        end_ids: the tokens that end an answer.
+
+    Returns:
+        ``learned`` or ``not learned``; None where there is no template.
+    """
+    template = tokenizer.chat_template
+    if not template:
+        return None
+    text = "".join(template.values()) if isinstance(template, Mapping) else str(template)
+    ends = [tokenizer.decode([token]) for token in end_ids]
+    closes = "eos_token" in text or any(end and end in text for end in ends)
+    return "learned" if closes else "not learned"
 
 
 @functools.cache

@@ -120,14 +120,21 @@ class Generator:
         self.room = Room(rules, max_gen_toks)
         self.fallback: str | None = None
 
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """The tokens that end an answer.
+
+        A chat model's tokenizer may end turns with a token that its generation settings lack.
+        """
+        own = _list_ids(getattr(self._model.generation_config, "eos_token_id", None))
+        return frozenset([*own, *_list_ids(self._rules.tokenizer.eos_token_id)])
+
     @functools.cached_property
     def engine(self) -> SlotGenerator | PlainGenerator:
         """How completions are made: tried when the first is asked for, since many runs ask none."""
         model, rules = self._model, self._rules
         config = _make_greedy(model.generation_config, rules.pad_id)
-        # A chat model's tokenizer may end turns with a token that its generation settings lack.
-        eos = _list_ids(rules.tokenizer.eos_token_id)
-        endings = Endings(rules, {*_list_ids(config.eos_token_id), *eos})
+        endings = Endings(rules, self.end_ids)
         with quiet_transformers():
             self.fallback = find_obstacle(model, self._runner, rules.max_length)
             if isinstance(self._runner, PackRunner) and self.fallback is None:

@@ -15,7 +15,7 @@ from llmeval.core.protocols import Answers
 from llmeval.core.requests import (
     Request,
 )
-from llmeval.models.chat import render_chat
+from llmeval.models.chat import judge_template, render_chat
 from llmeval.models.hf.computer import Computer, Work, load_computer
 from llmeval.models.hf.generation import GENERATION_VERSION
 from llmeval.models.hf.questions import QuestionEncoder
@@ -31,6 +31,7 @@ _PACKAGES = ("torch", "transformers", "tokenizers")
 _ANSWER_MAKERS = ("transformers", "tokenizers")
 # Where it is computed is no part of what was asked: a run may go on elsewhere.
 _PLACEMENT = ("workers", "device_map")
+_UNASKED = (*_PLACEMENT, "max_training_rows")  # the last is for baselines
 
 
 def load_hf_model(source: Source, name: str, settings: ModelSettings) -> HFModel:
@@ -85,21 +86,23 @@ class HFModel:
     def report(self) -> dict[str, Any]:
         """Return what was computed since this was last asked, how fast, and by which scorer."""
         names = {"scorer": self._computer.scorer.name, "fallback": self._computer.fallback}
-        return names | self._computer.generator.describe() | self._figures.report()
+        doubled = {"doubled_bos": round(self._questions.doubled_bos, 4)}
+        return names | self._computer.generator.describe() | self._figures.report() | doubled
 
     def describe(self) -> dict[str, Any]:
         """Return resolved settings and versions; what answers went through is in the answers."""
-        model = self._checkpoint.model
+        model, tokenizer = self._checkpoint.model, self._checkpoint.tokenizer
         return {
             "backend": "hf",
             "name": self._name,
             "architecture": type(model).__name__,
             "parameters": model.num_parameters(),
-            "settings": {k: v for k, v in asdict(self._settings).items() if k not in _PLACEMENT},
+            "settings": {k: v for k, v in asdict(self._settings).items() if k not in _UNASKED},
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": str(model.device),
             "max_length": self._checkpoint.max_length,
             "prefix_token_id": self._rules.prefix_id,
+            "chat_template": judge_template(tokenizer, self._computer.generator.end_ids),
             "scorer": self._computer.scorer.name,
             "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
             "identity": self._checkpoint.identity,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from llmeval.core.requests import (
     GenerateRequest,
@@ -32,6 +32,12 @@ class QuestionEncoder:
         self._rules = rules
         self._room = room
         self._name = name
+        self._begun = self._doubled = 0
+
+    @property
+    def doubled_bos(self) -> float:
+        """The share of questions whose tokens begin with BOS twice: a template wrote one, too."""
+        return self._doubled / self._begun if self._begun else 0.0
 
     def encode(self, requests: Sequence[Request]) -> list[Item]:
         """Return each question in tokens, or the reason why it has no answer."""
@@ -45,7 +51,24 @@ class QuestionEncoder:
         rendered = [render_prompt(tokenizer, request, self._name) for request in prompts]
         for request, row in zip(prompts, self._rules.encode_prompts(rendered), strict=True):
             found[request] = self._room.fit(request, row)
+        self._count_doubled(found)
         return [found[request] for request in requests]
+
+    def _count_doubled(self, found: Mapping[Request, Item]) -> None:
+        bos = self._rules.tokenizer.bos_token_id
+        if bos is None:
+            return
+        for request, item in found.items():
+            if isinstance(item, PromptRow):
+                tokens = item.tokens
+            elif isinstance(item, Encoded) and item.spans:
+                tokens = item.spans[0].inputs
+            else:
+                continue
+            # A rolling text gets BOS in front whatever it begins with: lm-eval's rule.
+            if not isinstance(request, RollingRequest):
+                self._begun += 1
+                self._doubled += len(tokens) > 1 and bool(tokens[0] == bos == tokens[1])
 
     def warn(self, request: Request) -> None:
         """Say once what a request asked for that could not be done as asked."""

@@ -11,7 +11,7 @@ from llmeval.core.hashes import fingerprint
 from llmeval.core.protocols import Answers, Model
 from llmeval.core.requests import GenerateRequest, Request
 from llmeval.core.responses import Failure, Response
-from llmeval.models.chat import render_chat, warn_once
+from llmeval.models.chat import judge_template, render_chat, warn_once
 from llmeval.models.hf.completions import PromptRow
 from llmeval.models.hf.questions import Item, QuestionEncoder
 from llmeval.models.hf.tokens import RULES_VERSION, Encoded, TokenRules
@@ -93,6 +93,8 @@ class VllmModel:
 
     def describe(self) -> dict[str, Any]:
         """Return resolved settings and versions."""
+        tokenizer = self._checkpoint.tokenizer
+        ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         return {
             "backend": "vllm",
             "name": self._name,
@@ -102,6 +104,7 @@ class VllmModel:
             "device": self._engine.device,
             "max_length": self._checkpoint.max_length,
             "prefix_token_id": self._rules.prefix_id,
+            "chat_template": judge_template(tokenizer, ends),
             "prefix_cache": self._engine.block > 0,
             "versions": self._list_versions(),
             "identity": self._checkpoint.identity,
@@ -120,6 +123,7 @@ class VllmModel:
             "block_size": self._engine.block,
             "seconds": round(seconds, 3),
             "tokens_per_second": round(work.computed / seconds, 1),
+            "doubled_bos": round(self._questions.doubled_bos, 4),
         }
 
     def prepare(self, requests: Sequence[Request]) -> None:
