@@ -57,6 +57,8 @@ class RunFile(BaseModel):
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     batch: bool | None = None
     batch_wait: bool | None = None
+    track: list[str] = Field(default_factory=list)
+    track_tables: bool | None = None
 
     def set_options(self) -> dict[str, Any]:
         """Return the options that the file sets."""
@@ -73,6 +75,7 @@ def read_run_file(path: str | Path) -> RunFile:
     _check_places(document)
     file: RunFile = validate(document, RunFile)
     _check_model_settings(document, file)
+    _check_trackers(document, file)
     return file
 
 
@@ -96,3 +99,14 @@ def _check_model_settings(document: Document, file: RunFile) -> None:
             read_settings(file.model or "", {name: value})
         except UsageError as error:
             raise document.error(error.what, ("model_settings", name), error.mend) from error
+
+
+def _check_trackers(document: Document, file: RunFile) -> None:
+    """Let an error about a tracker name its line; the value may hold a secret."""
+    from llmeval.tracking.targets import parse_target
+
+    for number, target in enumerate(file.track):
+        try:
+            parse_target(target)
+        except UsageError as error:
+            raise document.error(error.what, ("track", number), error.mend) from error

@@ -17,13 +17,14 @@ from llmeval.cli.run_options import (
     split_names,
 )
 from llmeval.cli.streams import drop_stdout, one_line, say
-from llmeval.core.errors import InvalidResult, StorageError, UsageError
+from llmeval.core.errors import InvalidResult, LlmevalError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from llmeval.engine import Progress
     from llmeval.run_file import RunFile
     from llmeval.run_spec import RunSpec
     from llmeval.runs import Run
+    from llmeval.tracking import Target
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,7 +34,9 @@ def main(argv: Sequence[str]) -> int:
     from llmeval.session import execute
 
     set_up_logging(arguments.quiet)
-    spec = _make_spec(arguments, command)
+    file = _read_file(arguments.file)
+    spec = _make_spec(arguments, file, command)
+    targets = _find_targets(arguments, file)
     if arguments.dry_run:
         return _estimate(spec, arguments)
     with resting_collector():
@@ -46,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
         drop_stdout()
         what = f"the result cannot be printed: {error.strerror}"
         raise StorageError(what, where="stdout", mend=f"the record is {run.path}") from error
+    _track(run, targets, arguments, file)
     if run.status == "invalid":
         raise InvalidResult(
             "the result is invalid: too many samples errored, or nothing was measured",
@@ -114,13 +118,44 @@ def _show(run: Run, arguments: Any) -> None:
     sys.stdout.flush()
 
 
-def _make_spec(arguments: Any, command: Sequence[str]) -> RunSpec:
-    """Put together the run file, the options that override it, and lm-eval's spelling."""
+def _read_file(name: str | None) -> RunFile:
     from llmeval.run_file import RunFile, read_run_file
+
+    _check_file_name(name)
+    return read_run_file(name) if name else RunFile()
+
+
+def _find_targets(arguments: Any, file: RunFile) -> list[Target]:
+    """Return the trackers that a run is to be logged to, found to be usable before it starts."""
+    from llmeval.tracking import parse_target, require_target
+
+    targets = [parse_target(text) for text in _first(arguments.track, file.track)]
+    for target in targets:
+        require_target(target)
+    return targets
+
+
+def _track(run: Run, targets: Sequence[Target], arguments: Any, file: RunFile) -> None:
+    """Log a run; a tracker that fails costs a line, never the run."""
+    from llmeval.tracking import track_run
+
+    tables = bool(_first(arguments.track_tables, file.track_tables))
+    for target in targets:
+        try:
+            seen = track_run(run, target, tables=tables)
+        except (LlmevalError, KeyboardInterrupt) as error:
+            later = f"later: llmeval runs track {shlex.quote(str(run.path))} {target}"
+            what = str(error) or f"{target}: not logged: interrupted"
+            say(one_line(f"llmeval: warning: {what} ({later})"))
+        else:
+            if not arguments.quiet:
+                say(one_line(f"llmeval: logged to {target}: {seen}"))
+
+
+def _make_spec(arguments: Any, file: RunFile, command: Sequence[str]) -> RunSpec:
+    """Put together the run file, the options that override it, and lm-eval's spelling."""
     from llmeval.run_spec import make_spec
 
-    _check_file_name(arguments.file)
-    file = read_run_file(arguments.file) if arguments.file else RunFile()
     model, settings = _choose_model(arguments, file)
     options = {**file.set_options(), **_given(arguments, OPTIONS)}
     if arguments.gen_kwargs is not None:

@@ -102,6 +102,13 @@ def build_parser() -> Parser:
         help="continue the newest run of this workspace that has not ended, or the one named",
     )
     add("--json", action="store_true", help="print summary.json to stdout, and nothing else")
+    add(
+        "--track",
+        action="append",
+        metavar="TOOL:WHERE",
+        help="log the run to mlflow:URI or wandb:[ENTITY/]PROJECT; may be repeated",
+    )
+    add("--track-tables", action="store_true", default=None, help="upload prompts and answers, too")
     add("--all-tasks", action="store_true", help="a row for every subtask of large groups")
     add("--quiet", "-q", action="store_true", help="no progress and no warnings")
     add("--log_samples", "-s", action="store_true", help=argparse.SUPPRESS)  # always done
