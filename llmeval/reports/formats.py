@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~#]")
 
@@ -88,3 +88,10 @@ def to_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def escape_markdown(text: str) -> str:
     """Return ``text`` as plain words on one line: a foreign name is no markup and ends no cell."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def some_of(names: Iterable[str], most: int = 5) -> str:
+    """Return the first of many names, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more if listed else "none"

@@ -1,0 +1,7 @@
+"""Two runs or more, item by item: what changed, how sure that is, and what could not be seen."""
+
+from llmeval.reports.compare.build import Options, compare_runs
+from llmeval.reports.compare.comparison import Comparison, Pair, Row
+from llmeval.reports.compare.selection import Wanted
+
+__all__ = ["Comparison", "Options", "Pair", "Row", "Wanted", "compare_runs"]

@@ -1,0 +1,176 @@
+"""Items that one run answered better than the other, and what both said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmeval.core import UsageError
+from llmeval.reports.compare.comparison import Direction, Flip, Flips
+from llmeval.reports.compare.measures import NOISE
+from llmeval.reports.compare.pairs import Pairs
+from llmeval.runs import Run
+from llmeval.runs.record import SAMPLES, SCORES
+from llmeval.stats.intervals import Floats, is_binary
+
+Key = tuple[str, str]
+"""A task and a sample id."""
+
+_SAMPLES_QUERY = """
+SELECT task, sample_id, prompt, target, exchanges
+FROM read_parquet($path) WHERE list_contains($keys, task || chr(31) || sample_id)
+"""
+_SCORES_QUERY = """
+SELECT task, sample_id, extracted FROM read_parquet($path)
+WHERE metric = $metric AND list_contains($keys, task || chr(31) || sample_id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a run says of a sample."""
+
+    prompt: str | None
+    target: str | None
+    answer: str | None
+    extracted: str | None
+
+
+def find_flips(
+    parts: Sequence[Pairs], values: Floats, *, examples: int
+) -> tuple[Flips, list[tuple[Key, Key]]]:
+    """Return which items changed, and the names on both sides of those to show.
+
+    The examples are bare: `tell_flips` fills them in. Of items that are right or wrong they are
+    spread over the data; of graded ones they are those that changed most.
+
+    Args:
+        parts: the tasks whose items stand behind one another in ``values``, [2, n].
+        examples: how many to show in each direction.
+    """
+    better = values[1] - values[0]
+    if not parts[0].higher_is_better:
+        better = -better
+    graded = not is_binary(values)
+    many = len(parts) > 1
+    keys = [
+        [(part.task, str(name)) for part in parts for name in part.sample_ids[side]]
+        for side in (0, 1)
+    ]
+    names = [f"{task}/{name}" if many else name for task, name in keys[0]]
+    lost, gained = np.flatnonzero(better < -NOISE), np.flatnonzero(better > NOISE)
+    shown: list[Flip] = []
+    both: list[tuple[Key, Key]] = []
+    for direction, places in (("lost", lost), ("gained", gained)):
+        for place in _choose(places, np.abs(better) if graded else None, examples):
+            shown.append(_bare(direction, keys[0][place], values[:, place]))
+            both.append((keys[0][place], keys[1][place]))
+    flips = Flips(
+        graded=graded,
+        lost=len(lost),
+        gained=len(gained),
+        lost_ids=tuple(names[i] for i in lost),
+        gained_ids=tuple(names[i] for i in gained),
+        examples=tuple(shown),
+    )
+    return flips, both
+
+
+def _choose(places: NDArray[np.intp], sizes: Floats | None, most: int) -> list[int]:
+    if sizes is not None:
+        places = places[np.argsort(-sizes[places], kind="stable")][:most]
+    elif len(places) > most:
+        places = places[(np.arange(most) * len(places)) // max(most, 1)]
+    return [int(place) for place in places[:most]]
+
+
+def _bare(direction: Any, key: Key, scores: Floats) -> Flip:
+    told: Direction = direction
+    return Flip(
+        told, *key, (float(scores[0]), float(scores[1])), None, (None, None), (None, None), None
+    )
+
+
+def tell_flips(
+    runs: tuple[Run, Run], metric: str, flips: Flips, keys: Sequence[tuple[Key, Key]]
+) -> Flips:
+    """Fill in what the samples' records say: prompt, target, both answers."""
+    if not keys:
+        return flips
+    ours, theirs = (
+        _read_told(run, metric, {pair[side] for pair in keys}) for side, run in enumerate(runs)
+    )
+    nothing = _Told(None, None, None, None)
+    examples = []
+    for flip, (our_key, their_key) in zip(flips.examples, keys, strict=True):
+        before, after = ours.get(our_key, nothing), theirs.get(their_key, nothing)
+        examples.append(
+            replace(
+                flip,
+                prompt=before.prompt,
+                target=before.target,
+                extracted=(before.extracted, after.extracted),
+                answers=(before.answer, after.answer),
+            )
+        )
+    return replace(flips, examples=tuple(examples))
+
+
+def _read_told(run: Run, metric: str, keys: Iterable[Key]) -> dict[Key, _Told]:
+    import duckdb
+
+    wanted = ["\x1f".join(key) for key in keys]
+    told: dict[Key, _Told] = {}
+    try:
+        with duckdb.connect() as connection:
+            path = str(run.path / SCORES)
+            values: Mapping[str, Any] = {"path": path, "keys": wanted, "metric": metric}
+            rows = connection.execute(_SCORES_QUERY, values).fetchall()
+            extracted = {(task, name): text for task, name, text in rows}
+            values = {"path": str(run.path / SAMPLES), "keys": wanted}
+            for task, name, prompt, target, exchanges in connection.execute(
+                _SAMPLES_QUERY, values
+            ).fetchall():
+                answer = read_answer(exchanges)
+                told[task, name] = _Told(prompt, target, answer, extracted.get((task, name)))
+    except duckdb.Error as error:
+        what = f"the record cannot be read: {str(error).splitlines()[0]}"
+        raise UsageError(what, where=str(run.path)) from error
+    return told
+
+
+def read_answer(exchanges: str | None) -> str | None:
+    """Return what was answered: the last completion, or the likeliest of the choices."""
+    best: tuple[float, str] | None = None
+    for exchange in reversed(json.loads(exchanges or "[]")):
+        request, response = exchange["request"], exchange["response"]
+        if response["kind"] == "generation":
+            return str(response["text"])
+        if request["kind"] == "loglikelihood" and response["kind"] == "loglikelihood":
+            logprob = response["logprob"]
+            if isinstance(logprob, int | float) and (best is None or logprob >= best[0]):
+                best = float(logprob), str(request["rest"][0])
+    return None if best is None else best[1]
+
+
+def end_of_prompt(prompt: str | None, letters: int) -> str | None:
+    """Return the end of a prompt, on which a question usually stands; of a chat, what was said."""
+    if prompt is None:
+        return None
+    text = _say_chat(prompt).strip()
+    return text if len(text) <= letters else f"…{text[-letters:]}"
+
+
+def _say_chat(prompt: str) -> str:
+    if not prompt.startswith("[["):
+        return prompt
+    try:
+        turns = json.loads(prompt)
+        return "\n".join(f"{role}: {content}" for role, content in turns)
+    except (ValueError, TypeError):  # a text that happens to begin so
+        return prompt
