@@ -43,9 +43,7 @@ from llmeval.stats.power import (
     planned_n_unpaired,
 )
 from llmeval.stats.ranking import (
-    BradleyTerry,
     Pairwise,
-    bradley_terry,
     compare_all,
     rank_intervals,
     significantly_better,
@@ -57,6 +55,7 @@ from llmeval.stats.sequential import (
     decoding_stderr,
     night_evidence,
 )
+from llmeval.stats.strengths import BradleyTerry, bradley_terry
 from llmeval.stats.translation import bootstrap_bleu, bootstrap_chrf, bootstrap_ter
 from llmeval.stats.weighting import stratified_mean, weighted_mean
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from llmeval.stats.bounded import collect_totals, mean_interval
 from llmeval.stats.intervals import (
     Z95,
     Estimate,
@@ -25,6 +26,7 @@ from llmeval.stats.intervals import (
     is_binary,
 )
 
+FEW = 20  # clusters that differ; with fewer, Student's interval misses far too often
 EXACT_CLUSTERS = 12  # up to here all 2^G sign flips are enumerated
 BATCH = 2_000_000  # random signs held at once
 FEW = 8  # a binomial draw costs more than a sign
@@ -36,7 +38,9 @@ def paired_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike | None = N
     Standard error of the mean difference with ddof=1, or clustered, and Student's t with N-1 or
     G-1 degrees of freedom (Miller 2024, arXiv 2411.00640). Where both sides are 0/1 and items are
     independent, the interval is Tango's score interval (1998), which stays honest where few pairs
-    or none are discordant.
+    or none are discordant; where 0/1 items are clustered and fewer than `FEW` clusters differ, it
+    is Gaffke's (`llmeval.stats.bounded`), wider and never of width zero. Other scores without any
+    spread have no interval (``degenerate``).
 
     Args:
         a, b: [n] finite scores of the same items, in the same order.
@@ -173,12 +177,13 @@ def _difference_of_independent(differences: Floats, binary: bool) -> Estimate:
 
 def _difference_of_clustered(differences: Floats, clusters: ArrayLike, binary: bool) -> Estimate:
     estimate = estimate_mean_by_t(differences, clusters)
-    if not binary or estimate.status != "degenerate":
+    if not binary or estimate.stderr is None:
         return estimate
-    # How strongly the items of a cluster hang together cannot be told: worst case, as one pair.
-    groups, each = estimate.clusters or 0, float(differences[0])
-    interval = tango_interval(groups * (each < 0), groups * (each > 0), groups)
-    return replace(estimate, ci95=interval, method="tango on clusters", status="ok")
+    totals = collect_totals(differences, clusters)
+    if estimate.stderr > 0 and totals.counts @ (totals.sums != 0) >= FEW:
+        return estimate
+    interval = mean_interval(totals, (-1.0, 1.0))
+    return replace(estimate, ci95=interval, method="gaffke, clustered", status="ok")
 
 
 def _tango_upper(lost: int, gained: int, n: int) -> float:

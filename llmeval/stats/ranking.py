@@ -1,17 +1,13 @@
-"""Many models on one board: all pairwise comparisons, honest ranks, tiers, Bradley-Terry."""
+"""Many models on one board: all pairwise comparisons, honest ranks, tiers."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from llmeval.stats.intervals import Estimate, Floats, cluster_codes, finite_rows, t_interval
-
-Z95 = 1.959963984540054
+from llmeval.stats.intervals import Floats, cluster_codes, finite_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +33,8 @@ def compare_all(values: ArrayLike, clusters: ArrayLike | None = None) -> Pairwis
     """Compare every run with every other on the items that both have.
 
     What `paired_difference` computes for one pair by Student's t, for all pairs at once from
-    products of matrices: 1,000 runs of 15,000 items take seconds. With clusters, those in which any
-    run lacks an item are gone through one by one (some milliseconds each at 1,000 runs).
+    products of matrices: 1,000 runs of 15,000 items take seconds. With clusters and missing items the
+    result is exact too, at a cost that grows with how many are missing.
 
     Args:
         values: [K, N] scores, higher is better; NaN where a run has none.
@@ -55,25 +51,21 @@ def compare_all(values: ArrayLike, clusters: ArrayLike | None = None) -> Pairwis
     if table.ndim != 2:
         raise ValueError(f"expected [runs, items], got shape {table.shape}")
     present = ~np.isnan(table)
-    if not np.isfinite(table[present]).all():
+    if np.isinf(table).any():
         raise ValueError("scores must be finite, or NaN where there is none")
     table[~present] = 0.0
+    _centre(table, present)
     codes = None if clusters is None else cluster_codes(clusters, table.shape[1])
-    weights = present.astype(np.float64)
-    n = weights @ weights.T
-    scale = _own_squares(table, weights)
-    if present.all() or not present.size:
-        sums = np.subtract.outer(table.sum(axis=1), table.sum(axis=1))
-    else:
-        sums = table @ weights.T
-        sums = sums - sums.T
+    sums, squares, n = _moments(table, None if present.all() else present.astype(np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
-        difference = sums / n
+        difference = np.where(n > 0, sums / n, np.nan)
+    own = (table**2).sum(axis=1)
+    noise = 1e-12 * np.add.outer(own, own)
     if codes is None:
-        squares, units = _squares(table, weights) - n * difference**2, n
-    else:
-        squares, units = _clustered_squares(table, weights, codes, difference)
-    return _test(difference, squares, units, n, scale)
+        return _test(difference, squares - n * np.nan_to_num(difference) ** 2, n, n, noise)
+    largest = int(np.bincount(codes).max()) if len(codes) else 1
+    spread, units = _clustered_squares(table, present, codes, np.nan_to_num(difference))
+    return _test(difference, spread, units, n, noise * largest)
 
 
 def rank_intervals(pairwise: Pairwise, alpha: float = 0.05) -> list[tuple[int, int]]:
@@ -138,155 +130,71 @@ def significantly_better(pairwise: Pairwise, alpha: float = 0.05) -> NDArray[np.
     return better
 
 
-def _squares(table: Floats, weights: Floats) -> Floats:
-    """[K, K] sums of squared differences over the items that both have."""
-    own = _own_squares(table, weights)
-    return own + own.T - 2 * (table @ table.T)
+def _centre(table: Floats, present: NDArray[np.bool_]) -> None:
+    """Take each item's mean from all runs, in place: differences stay, rounding errors shrink.
+
+    Whole numbers, such as outcomes of 0 and 1, are left alone: their sums are exact.
+    """
+    if (table == np.rint(table)).all():
+        return
+    table -= table.sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+    table[~present] = 0.0
 
 
-def _own_squares(table: Floats, weights: Floats) -> Floats:
-    """[K, K] entry [i, j]: sum of run i's squares over the items that j has too."""
-    result: Floats = (table**2) @ weights.T
-    return result
+def _moments(table: Floats, weights: Floats | None) -> tuple[Floats, Floats, Floats]:
+    """[K, K] each: sums of differences, of their squares, and how many items both runs have."""
+    cross = table @ table.T
+    if weights is None:
+        totals, own = table.sum(axis=1), np.diag(cross)
+        n = np.full_like(cross, table.shape[1])
+        return np.subtract.outer(totals, totals), np.add.outer(own, own) - 2 * cross, n
+    sums, squares = table @ weights.T, (table**2) @ weights.T
+    return sums - sums.T, squares + squares.T - 2 * cross, weights @ weights.T
 
 
 def _clustered_squares(
-    table: Floats, weights: Floats, codes: NDArray[np.intp], difference: Floats
+    table: Floats, present: NDArray[np.bool_], codes: NDArray[np.intp], difference: Floats
 ) -> tuple[Floats, Floats]:
-    """[K, K] sums over clusters of squared residual sums, and how many clusters are common."""
-    k = len(table)
-    squares, units = np.zeros((k, k)), np.zeros((k, k))
-    mean = np.nan_to_num(difference)
-    for code in range(int(codes.max()) + 1 if len(codes) else 0):
-        inside = codes == code
-        sums = table[:, inside] @ weights[:, inside].T
-        counts = weights[:, inside] @ weights[:, inside].T
-        squares += (sums - sums.T - mean * counts) ** 2
-        units += counts > 0
+    """[K, K] sums over clusters of squared residual sums, and how many clusters both runs have.
+
+    As if every run had every item, in one product of matrices; then the pairs are mended of which
+    one lacks an item, cluster by cluster.
+    """
+    groups = int(codes.max()) + 1 if len(codes) else 0
+    sizes = np.bincount(codes, minlength=groups).astype(np.float64)
+    order = np.argsort(codes, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
+    sums = np.add.reduceat(table[:, order], starts[:-1], axis=1) if groups else table
+    own = sums @ sizes
+    # sum_g (s_ig - s_jg - d_ij n_g)^2, multiplied out
+    squares = _moments(sums, None)[1] - 2 * difference * np.subtract.outer(own, own)
+    squares += difference**2 * float(sizes @ sizes)
+    units = np.full_like(squares, groups)
+    lacking = np.bincount(codes, ~present.all(axis=0), groups) > 0
+    for code in np.flatnonzero(lacking):
+        inside = order[starts[code] : starts[code + 1]]
+        some, values = present[:, inside].astype(np.float64), table[:, inside]
+        rows = np.flatnonzero(~present[:, inside].all(axis=1))
+        rest = np.setdiff1d(np.arange(len(table)), rows, assume_unique=True)
+        common = some[rows] @ some.T
+        moved = values[rows] @ some.T - some[rows] @ values.T
+        assumed = (
+            np.subtract.outer(sums[rows, code], sums[:, code]) - difference[rows] * sizes[code]
+        )
+        change = (moved - difference[rows] * common) ** 2 - assumed**2
+        for total, delta in ((squares, change), (units, (common > 0) - 1.0)):
+            total[rows] += delta
+            total[np.ix_(rest, rows)] += delta[:, rest].T
     return squares, units
 
 
-def _test(difference: Floats, squares: Floats, units: Floats, n: Floats, scale: Floats) -> Pairwise:
+def _test(difference: Floats, squares: Floats, units: Floats, n: Floats, noise: Floats) -> Pairwise:
     from scipy.special import stdtr
 
-    # Rounding leaves a trace where all differences are equal; that is no spread.
-    squares = np.where(squares > 1e-12 * (scale + scale.T), squares, np.nan)
     df = np.where(units >= 2, units - 1, np.nan)
+    # Rounding leaves a trace where all differences are equal; that is no spread.
+    spread = np.where(squares > noise, squares, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        stderr = np.sqrt(units / df * squares) / n
+        stderr = np.sqrt(units / df * spread) / n
         p = 2 * stdtr(df, -np.abs(difference / stderr))
     return Pairwise(difference, stderr, df, p, n.astype(np.int64))
-
-
-BradleyTerryStatus = Literal["ok", "empty", "single", "disconnected", "separated"]
-
-
-@dataclass(frozen=True, slots=True)
-class BradleyTerry:
-    """Strengths of K players, in log-odds, their mean 0.
-
-    Attributes:
-        strengths: one Estimate a player; without value where status is not ``ok``.
-        covariance: [K, K] sandwich covariance of the strengths; None likewise.
-        n: comparisons.
-        status: ``ok``; ``empty``, no comparison; ``single``, one cluster; ``disconnected``, some
-            players were never compared even indirectly; ``separated``, a group of players never
-            lost (or tied) against the others, so that its strength is unbounded.
-    """
-
-    strengths: list[Estimate]
-    covariance: Floats | None
-    n: int
-    status: BradleyTerryStatus
-
-
-def bradley_terry(
-    first: ArrayLike,
-    second: ArrayLike,
-    outcome: ArrayLike,
-    players: int,
-    clusters: ArrayLike | None = None,
-) -> BradleyTerry:
-    """Fit P(i beats j) = 1 / (1 + exp(s_j - s_i)) by maximum likelihood.
-
-    Bradley and Terry 1952; a tie is half a win for each. The covariance is the sandwich
-    H^-1 (G/(G-1) sum_g u_g u_g') H^-1 (White 1982; u_g is a cluster's score), which stays right
-    where ties or a misfit break the binomial variance; Student's t with G-1 degrees of freedom. It
-    is about new comparisons (new clusters, e.g. prompts) between these players.
-
-    Args:
-        first, second: [C] indices 0..players-1 of who met.
-        outcome: [C] 1 where the first won, 0 where the second did, .5 for a tie.
-        players: K.
-        clusters: [C] labels; comparisons with the same label are not independent.
-
-    Raises:
-        ValueError: lengths differ, an index or outcome lies outside its range, or someone meets
-            himself.
-    """
-    one, other = np.asarray(first, dtype=np.intp), np.asarray(second, dtype=np.intp)
-    won = finite_rows(outcome)
-    _check_comparisons(one, other, won, players)
-    c = len(won)
-    codes = np.arange(c) if clusters is None else cluster_codes(clusters, c)
-    groups = len(np.unique(codes))
-    status = _estimable(one, other, won, players, groups)
-    if status != "ok":
-        blank = Estimate(None, None, None, c, "bradley-terry", groups, "undefined")
-        return BradleyTerry([blank] * players, None, c, status)
-    design = np.zeros((c, players))
-    design[np.arange(c), one], design[np.arange(c), other] = 1.0, -1.0
-    strengths = np.zeros(players)
-    for _ in range(100):
-        share = 1 / (1 + np.exp(-design @ strengths))
-        hessian = design.T @ (design * (share * (1 - share))[:, None])
-        step = np.linalg.pinv(hessian, hermitian=True) @ (design.T @ (won - share))
-        strengths += step
-        if np.abs(step).max() < 1e-12:
-            break
-    bread = np.linalg.pinv(hessian, hermitian=True)
-    scores = np.zeros((groups, players))
-    np.add.at(scores, codes, design * (won - share)[:, None])
-    covariance = groups / (groups - 1) * bread @ (scores.T @ scores) @ bread
-    method = "bradley-terry, sandwich" + ("" if clusters is None else ", clustered")
-    estimates = []
-    for value, variance in zip(strengths.tolist(), np.diag(covariance).tolist(), strict=True):
-        stderr = math.sqrt(max(variance, 0.0))
-        interval = t_interval(value, stderr, groups - 1)
-        estimates.append(
-            Estimate(value, stderr, interval, c, method, None if clusters is None else groups)
-        )
-    return BradleyTerry(estimates, covariance, c, "ok")
-
-
-def _check_comparisons(
-    one: NDArray[np.intp], other: NDArray[np.intp], won: Floats, players: int
-) -> None:
-    if one.shape != won.shape or other.shape != won.shape:
-        raise ValueError(f"{one.shape} and {other.shape} players but {won.shape} outcomes")
-    both = np.concatenate([one, other])
-    if len(both) and (both.min() < 0 or both.max() >= players):
-        raise ValueError(f"players are numbered 0 to {players - 1}")
-    if (one == other).any():
-        raise ValueError("a player cannot meet himself")
-    if ((won < 0) | (won > 1)).any():
-        raise ValueError("an outcome is 1, 0 or .5")
-
-
-def _estimable(
-    one: NDArray[np.intp], other: NDArray[np.intp], won: Floats, players: int, groups: int
-) -> BradleyTerryStatus:
-    """Strengths are finite just where everyone beat everyone through some chain (Ford 1957)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    if len(won) == 0 or players < 2:
-        return "empty"
-    winners = np.concatenate([one[won > 0], other[won < 1]])
-    losers = np.concatenate([other[won > 0], one[won < 1]])
-    graph = coo_array((np.ones(len(winners)), (winners, losers)), shape=(players, players))
-    if connected_components(graph, connection="weak")[0] > 1:
-        return "disconnected"
-    if connected_components(graph, connection="strong")[0] > 1:
-        return "separated"
-    return "ok" if groups > 1 else "single"
