@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Callable, Collection, Sequence
 from typing import TextIO
 
@@ -10,6 +11,7 @@ from llmeval.cli.streams import DIM, has_color, one_line, paint, shows
 
 GAP = "  "
 _PLAIN_WIDTH = 120  # of a file or a pipe
+_LEAST_WIDTH = 40
 _LEAST_TEXT = 8  # columns that a cropped text keeps
 _SYMBOLS = {"↑": "^", "↓": "v", "…": "..", "─": "-"}
 
@@ -94,6 +96,23 @@ def crop(text: str, width: int) -> str:
     from rich.cells import set_cell_size
 
     return text if width_of(text) <= width else f"{set_cell_size(text, width - 1)}…"
+
+
+def wrap(text: str, width: int, first: str = "", rest: str | None = None) -> list[str]:
+    """Cut a text into lines at its blanks.
+
+    Args:
+        width: of the terminal; no line gets narrower than some words.
+        first: what the first line begins with.
+        rest: what the other lines begin with; by default as many blanks.
+    """
+    text, indent = one_line(text), width_of(first)
+    room = max(width, _LEAST_WIDTH) - indent
+    if width_of(text) > len(text):  # in letters that take two columns
+        room //= 2
+    lines = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+    rest = " " * indent if rest is None else rest
+    return [(rest if i else first) + line for i, line in enumerate(lines)]
 
 
 def terminal_width(stream: TextIO) -> int:

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from llmeval.cli.columns import wrap
+from llmeval.cli.findings import has_finding
 from llmeval.cli.streams import one_line
+from llmeval.reports.formats import format_seconds, format_usd
 
 FORM_MARK = "*"
-_REASONS_SHOWN = 8
+_TASKS_SHOWN = 8
+_REASONS_SHOWN = 3
+_LONGEST = 200  # characters of a line
+_LABEL = 8
 
 
 def list_not_scored(summary: Mapping[str, Any]) -> list[str]:
-    """Return a line for each task that has samples without a score: how many, and mostly why."""
+    """Return a line for each task that has samples without a score: how many, and why."""
     lines = []
     for name, task in summary["tasks"].items():
         worst = max(task["metrics"].values(), key=lambda m: task["n"] - m["n"], default=None)
         if worst is None or not worst.get("not_scored"):
             continue
-        reason, count = max(worst["not_scored"].items(), key=lambda item: item[1])
         lost = sum(worst["not_scored"].values())
-        mostly = reason if count == lost else f"mostly ({count}) {reason}"
-        shown = one_line(f"not scored: {name}: {lost} of {task['n']}: {mostly}")
-        lines.append(shown if len(shown) <= 200 else f"{shown[:197]}...")
-    if len(lines) > _REASONS_SHOWN:
-        more = len(lines) - _REASONS_SHOWN
-        lines[_REASONS_SHOWN:] = [f"not scored: samples of {more} more tasks, see summary.json"]
+        why = _list_reasons(worst["not_scored"])
+        shown = one_line(f"not scored: {name}: {lost} of {task['n']}: {why}")
+        lines.append(shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}...")
+    if len(lines) > _TASKS_SHOWN:
+        more = len(lines) - _TASKS_SHOWN
+        lines[_TASKS_SHOWN:] = [f"not scored: samples of {more} more tasks, see summary.json"]
     return lines
+
+
+def _list_reasons(reasons: Mapping[str, int]) -> str:
+    """Return the most frequent reasons, each with its count where there are several."""
+    if len(reasons) == 1:
+        return next(iter(reasons))
+    often = sorted(reasons.items(), key=lambda item: -item[1])
+    shown = [f"{count} {reason}" for reason, count in often[:_REASONS_SHOWN]]
+    if rest := sum(count for _, count in often[_REASONS_SHOWN:]):
+        shown.append(f"{rest} for other reasons")
+    return "; ".join(shown)
 
 
 def list_forms(entries: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -38,51 +54,80 @@ def list_forms(entries: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def list_cut(summary: Mapping[str, Any]) -> list[str]:
+    """Count what was cut, where it is too little for a finding."""
     usage = summary["usage"]
     lines = []
-    if count := usage.get("truncated", 0):
+    count = usage.get("truncated", 0)
+    if count and not has_finding(summary, "cut prompts"):
         lines.append(f"{count:,} prompts were too long for the model and were cut from the left")
-    if count := usage.get("cut", 0):
+    count = usage.get("cut", 0)
+    if count and not has_finding(summary, "cut answers"):
         lines.append(f"{count:,} answers ended at the token limit")
     return lines
 
 
-def list_usage(summary: Mapping[str, Any]) -> list[str]:
+def list_usage(summary: Mapping[str, Any], figures: Mapping[str, Any], width: int) -> list[str]:
+    """Say how long a run took, what was asked and what that cost, and how fast its model was.
+
+    Args:
+        figures: what the model measured.
+        width: columns of the terminal.
+    """
+    said = [*_time_and_questions(summary), *_performance(figures)]
+    return [line for label, text in said for line in wrap(text, width, f"{label:{_LABEL}}")]
+
+
+def _time_and_questions(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     usage, seconds = summary["usage"], summary["seconds"]
+    phases = ", ".join(f"{name} {seconds[name]:.1f}" for name in ("startup", "model", "scoring"))
+    yield "time", f"{format_seconds(seconds['total'])} ({phases})"
     asked = f"{usage['requests']:,} questions"
     if usage["cached"]:
         asked += f", {usage['cached']:,} of them repeated or from the journal"
-    phases = ", ".join(f"{name} {seconds[name]:.1f}" for name in ("startup", "model", "scoring"))
-    took = f"{seconds['total']:.1f} s ({phases})"
     if tokens := usage["prompt_tokens"] + usage["completion_tokens"]:
-        took = f"{tokens:,} tokens, {usage['completion_tokens']:,} of them generated; {took}"
-    lines = [asked, took]
-    if usage.get("usd") is not None:
-        cached, thought = usage.get("cached_tokens", 0), usage.get("reasoning_tokens", 0)
-        parts = [f"${usage['usd']:.4f}"]
-        parts += [f"{cached:,} prompt tokens from the provider's cache"] if cached else []
-        parts += [f"{thought:,} tokens of thoughts"] if thought else []
-        lines.append(", ".join(parts))
-    return lines
+        asked += f"; {tokens:,} tokens, {usage['completion_tokens']:,} of them generated"
+    yield "asked", asked
+    if cost := _cost(summary):
+        yield "cost", cost
+    # A record from before there were checks says nothing of them.
+    if "health" in summary and not has_finding(summary):
+        yield "health", "nothing found"
 
 
-def list_performance(figures: Mapping[str, Any]) -> list[str]:
+def _cost(summary: Mapping[str, Any]) -> str:
+    """Return what the run cost, and what its answers would cost anew where that is more."""
+    usage = summary["usage"]
+    priced = [task.get("usage") or {} for task in summary["tasks"].values()]
+    usds = [usd for task in priced if (usd := task.get("usd")) is not None]
+    paid, worth = usage.get("usd"), sum(usds)
+    if paid is None and not usds:
+        return ""
+    parts = [format_usd(paid or 0.0)]
+    if worth > 1.001 * (paid or 0.0):
+        parts.append(f"{format_usd(worth)} without the journal and repeated questions")
+    if cached := usage.get("cached_tokens", 0):
+        parts.append(f"{cached:,} prompt tokens from the provider's cache")
+    if thought := usage.get("reasoning_tokens", 0):
+        parts.append(f"{thought:,} tokens of thoughts")
+    return ", ".join(parts)
+
+
+def _performance(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Say how fast the model computed, and why it did not pack; nothing where it does not tell."""
     computed, distinct = figures.get("computed_tokens"), figures.get("distinct_tokens")
-    parts = []
     if computed:
         floor = f" ({computed / distinct:.2f} x distinct)" if distinct else ""
-        parts.append(f"computed {computed:,} tokens{floor}")
+        parts = [f"computed {computed:,} tokens{floor}"]
         if rate := figures.get("tokens_per_second"):
             parts.append(f"{rate:,.0f} tokens/s")
-        if share := figures.get("matmul_share"):
+        share = figures.get("matmul_share")
+        if share and share <= 1:  # more: the machine was busy when its rate was measured
             parts.append(f"{share:.0%} of this machine's matrix rate")
-    lines = [", ".join(parts)] if parts else []
+        yield "speed", ", ".join(parts)
     if (traffic := figures.get("traffic")) and traffic["calls"]:
-        lines.append(_traffic(traffic))
+        yield "traffic", _traffic(traffic)
     if fallback := figures.get("fallback"):
-        lines.append(one_line(f"scored in plain batches: {fallback}"))
-    return lines
+        yield "note", f"scored in plain batches: {fallback}"
 
 
 def _traffic(traffic: Mapping[str, Any]) -> str:

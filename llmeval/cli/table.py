@@ -6,27 +6,32 @@ on a line of its own where it does not. Groups come before their subtasks; many 
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llmeval.cli.columns import crop, lay_out, print_lines, terminal_width, width_of
+from llmeval.cli.findings import ERROR, list_findings, list_leaves, mark
 from llmeval.cli.footer import (
     FORM_MARK,
     list_cut,
     list_forms,
     list_not_scored,
-    list_performance,
     list_usage,
 )
 from llmeval.cli.streams import BOLD, DIM, RED, has_color, one_line, paint
+from llmeval.reports.formats import ALL, format_interval, format_share, format_usd, format_value
 from llmeval.reports.outline import Entry, outline
 
 _FOLDED_FROM = 9  # subtasks under one top-level group
-_COLUMNS = ("metric", "value", "95% interval", "n", "scored", "chance", "shots")
-_SCORED = 1 + _COLUMNS.index("scored")  # behind the task
-_ALL = "100%"
+_COLUMNS = (
+    *("task", "metric", "value", "95% interval", "n", "scored", "chance", "shots", "cost"),
+    "health",
+)
+_SCORED, _HEALTH = _COLUMNS.index("scored"), _COLUMNS.index("health")
+_TEXTS = ("metric", "health")
+_ABOVE = ("metric", "shots")  # what a task's own line says, or the first column
 
 
 def print_results(
@@ -55,14 +60,19 @@ def render(
     shown = rows if all_tasks else _fold(rows)
     name, status = one_line(summary["model"]["name"]), summary["status"]
     styled = paint(status, RED, color and status != "complete")
-    lines = [f"{paint(name, BOLD, color)}  ({styled})", "", *_table(shown, width, color)]
+    table = _table(_make_rows(summary, shown), width, color)
+    lines = [f"{paint(name, BOLD, color)}  ({styled})", "", *table]
     if folded := len(rows) - len(shown):
         note = f"{folded} subtasks are folded: --all-tasks shows them, summary.json holds them"
         lines.append(paint(note, DIM, color))
     notes = [*list_not_scored(summary), *list_cut(summary)]
-    lines += ["", *list_forms(row.about for row in rows)]
-    lines += [paint(note, RED, color) for note in notes]
-    lines += [*list_usage(summary), *list_performance(performance or {})]
+    blocks = [
+        [*list_forms(row.about for row in rows), *(paint(note, RED, color) for note in notes)],
+        list_findings(summary, width, color=color),
+        list_usage(summary, performance or {}, width),
+    ]
+    for block in filter(None, blocks):
+        lines += ["", *block]
     return [line.rstrip() for line in lines]
 
 
@@ -73,42 +83,71 @@ def _fold(rows: Sequence[Entry]) -> list[Entry]:
     return [row for row in rows if row.is_group or row.root not in large]
 
 
-def _table(rows: Sequence[Entry], width: int, color: bool) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A task or a group in the table.
+
+    Args:
+        cost: of its answers in USD; None where no price is known.
+        health: the mark for its findings.
+    """
+
+    entry: Entry
+    cost: float | None
+    health: str
+
+
+def _make_rows(summary: Mapping[str, Any], entries: Sequence[Entry]) -> list[_Row]:
+    rows = []
+    for entry in entries:
+        tasks = list_leaves(summary, entry.name)
+        usages = [summary["tasks"][task].get("usage") or {} for task in tasks]
+        known = [usd for usage in usages if (usd := usage.get("usd")) is not None]
+        rows.append(_Row(entry, sum(known) if known else None, mark(summary, tasks)))
+    return rows
+
+
+def _table(rows: Sequence[_Row], width: int, color: bool) -> list[str]:
     beside = _lay_out(rows, width, beside=True, color=False)
     fits = all(width_of(line) <= width for line in beside)
     return _lay_out(rows, width, beside=fits, color=color)
 
 
-def _lay_out(rows: Sequence[Entry], width: int, *, beside: bool, color: bool) -> list[str]:
+def _lay_out(rows: Sequence[_Row], width: int, *, beside: bool, color: bool) -> list[str]:
     """Return the table's lines, with each task ``beside`` its metrics or above them."""
-    places = [(row, i) for row in rows for i in range(len(row.about["metrics"]))]
+    places = [(row.entry, i) for row in rows for i in range(len(row.entry.about["metrics"]))]
     cells = [
-        _cells(row, *item, beside=beside and i == 0)
+        _cells(row, *item, first=i == 0)
         for row in rows
-        for i, item in enumerate(row.about["metrics"].items())
+        for i, item in enumerate(row.entry.about["metrics"].items())
     ]
-    head = ("task", *_COLUMNS)
+    head: tuple[str, ...] = _COLUMNS
     if not beside:
-        indents = ["  " * (row.depth + 1) for row, _ in places]
-        cells = [
-            (indent + line[1], "", *line[2:-1], "")
-            for indent, line in zip(indents, cells, strict=True)
-        ]
-        head = ("  metric", *head[1:])
+        head = ("  metric", *(name if name not in _ABOVE else "" for name in head[1:]))
+        cells = [_below(entry, line) for (entry, _), line in zip(places, cells, strict=True)]
 
     def style(line: int, column: int) -> str | None:
+        text = cells[line][column]
         if column == 0 and beside and places[line][0].is_group:
             return BOLD
-        return RED if column == _SCORED and cells[line][column] != _ALL else None
+        alarming = (column == _SCORED and text != ALL) or (column == _HEALTH and ERROR in text)
+        return RED if alarming else None
 
-    first, rule, *lines = lay_out(head, cells, text=("metric",), color=color, style=style)
+    first, rule, *lines = lay_out(head, cells, text=_TEXTS, color=color, style=style)
     table = [first, rule]
-    for (row, i), line in zip(places, lines, strict=True):
+    for (entry, i), line in zip(places, lines, strict=True):
         if i == 0 and not beside:
-            title = crop(f"{_label(row)}{_shots_of(row)}", width)
-            table.append(paint(title, BOLD, color and row.is_group))
+            title = crop(f"{_label(entry)}{_shots_of(entry)}", width)
+            table.append(paint(title, BOLD, color and entry.is_group))
         table.append(line)
     return table
+
+
+def _below(entry: Entry, line: Sequence[str]) -> tuple[str, ...]:
+    """Return a row's cells for below its task's name, which says the shots as well."""
+    cells = dict(zip(_COLUMNS, line, strict=True))
+    metric = "  " * (entry.depth + 1) + cells["metric"]
+    return (metric, *("" if name in _ABOVE else cells[name] for name in _COLUMNS[1:]))
 
 
 def _label(row: Entry) -> str:
@@ -121,28 +160,18 @@ def _shots_of(row: Entry) -> str:
     return "" if shots is None else f" ({shots}-shot)"
 
 
-def _cells(row: Entry, key: str, metric: Mapping[str, Any], *, beside: bool) -> tuple[str, ...]:
-    ci95, chance, shots = metric["ci95"], metric["chance"], row.about.get("num_fewshot")
+def _cells(row: _Row, key: str, metric: Mapping[str, Any], *, first: bool) -> tuple[str, ...]:
+    """Return the cells of a metric; what is the task's own stands beside its ``first`` one."""
+    chance, shots = metric["chance"], row.entry.about.get("num_fewshot")
     return (
-        _label(row) if beside else "",
+        _label(row.entry) if first else "",
         f"{one_line(key)} {'↑' if metric['higher_is_better'] else '↓'}",
-        _number(metric["value"]),
-        f"{_number(ci95[0])} … {_number(ci95[1])}" if ci95 else "unknown",
+        format_value(metric["value"]),
+        format_interval(metric["ci95"]),
         str(metric["n"]),
-        _share(metric["coverage"]),
-        "" if chance is None else _number(chance),
+        format_share(metric["coverage"]),
+        "" if chance is None else format_value(chance),
         "" if shots is None else str(shots),
+        format_usd(row.cost) if first and row.cost is not None else "",
+        row.health if first else "",
     )
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "none"
-    if value != 0 and abs(value) < 0.0005:
-        return f"{value:.1e}"
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def _share(coverage: float) -> str:
-    """Return a coverage in percent, rounded down: only all is 100%."""
-    return _ALL if coverage >= 1 else f"{math.floor(coverage * 1000) / 10:.1f}%"

@@ -120,21 +120,25 @@ def test_almost_all_is_not_all() -> None:
     assert "99.9%" in row
 
 
-def test_what_is_missing_is_told_with_its_most_frequent_reason() -> None:
+def test_what_is_missing_is_told_with_its_reasons() -> None:
     why = {"unscored: no number in the answer": 3, "errored: out of\nmemory": 1}
     partial = metric(n=6, coverage=0.6, not_scored=why)
     lines = render(summary({"t": task(acc=partial)}), 100)
-    assert "not scored: t: 4 of 10: mostly (3) unscored: no number in the answer" in lines
+    assert (
+        "not scored: t: 4 of 10: 3 unscored: no number in the answer; 1 errored: out of memory"
+        in lines
+    )
 
 
 def test_usage_and_cut_prompts_stand_below() -> None:
     told = summary({"t": task()})
     told["usage"]["truncated"] = 7
-    lines = render(told, 100)
+    lines = render(told, 120)
     assert "7 prompts were too long for the model and were cut from the left" in lines
     assert lines[-2:] == [
-        "1,234 questions, 34 of them repeated or from the journal",
-        "5,600 tokens, 600 of them generated; 10.0 s (startup 0.5, model 1.5, scoring 8.0)",
+        "time    10.0 s (startup 0.5, model 1.5, scoring 8.0)",
+        "asked   1,234 questions, 34 of them repeated or from the journal; 5,600 tokens, 600 of"
+        " them generated",
     ]
 
 
@@ -148,9 +152,9 @@ def test_how_fast_the_model_computed_stands_at_the_end() -> None:
         "fallback": None,
     }
     told = summary({"t": task()})
-    assert render(told, 100, performance=figures) == [
-        *render(told, 100),
-        "computed 152,340 tokens (1.01 x distinct), 4,120 tokens/s,"
+    assert render(told, 120, performance=figures) == [
+        *render(told, 120),
+        "speed   computed 152,340 tokens (1.01 x distinct), 4,120 tokens/s,"
         " 71% of this machine's matrix rate",
     ]
 
@@ -162,7 +166,7 @@ def test_how_fast_the_model_computed_stands_at_the_end() -> None:
         ({"computed_tokens": 0, "distinct_tokens": 0, "tokens_per_second": 0.0}, []),
         (
             {"computed_tokens": 70, "distinct_tokens": 0, "fallback": "positions\nare ALiBi"},
-            ["computed 70 tokens", "scored in plain batches: positions are ALiBi"],
+            ["speed   computed 70 tokens", "note    scored in plain batches: positions are ALiBi"],
         ),
     ],
 )
