@@ -78,6 +78,9 @@ def list_usage(summary: Mapping[str, Any], figures: Mapping[str, Any], width: in
 
 
 def _time_and_questions(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    # A record from before there were checks says nothing of them.
+    if "health" in summary and not has_finding(summary):
+        yield "health", "nothing found"
     usage, seconds = summary["usage"], summary["seconds"]
     phases = ", ".join(f"{name} {seconds[name]:.1f}" for name in ("startup", "model", "scoring"))
     yield "time", f"{format_seconds(seconds['total'])} ({phases})"
@@ -89,9 +92,6 @@ def _time_and_questions(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     yield "asked", asked
     if cost := _cost(summary):
         yield "cost", cost
-    # A record from before there were checks says nothing of them.
-    if "health" in summary and not has_finding(summary):
-        yield "health", "nothing found"
 
 
 def _cost(summary: Mapping[str, Any]) -> str:
