@@ -25,8 +25,8 @@ _NEEDED = ("content", "asked")
 _QUERY = """
 SELECT
     (list_position($paths, filename) - 1)::INTEGER AS run,
-    enum_code(task::task_name) AS task,
-    enum_code(metric::metric_name) AS metric,
+    enum_code(TRY_CAST(task AS task_name)) AS task,
+    enum_code(TRY_CAST(metric AS metric_name)) AS metric,
     coalesce(CASE WHEN status = 'scored' THEN value END, 'nan'::DOUBLE) AS value,
     coalesce(status = 'errored', false) AS errored,
     ('0x' || content)::UBIGINT AS content,
@@ -127,14 +127,10 @@ def read_scores(
     query = _QUERY.format(names="sample_id," if names else "")
     try:
         with duckdb.connect() as connection:
-            found = _find_names(connection, paths)
-            kept = [
-                [name for name in there if wanted is None or name in wanted]
-                for there, wanted in zip(found, (tasks, metrics), strict=True)
-            ]
+            found = _find_names(connection, paths, tasks, metrics)
             for kind, of_kind in zip(("task_name", "metric_name"), found, strict=True):
                 _create_enum(connection, kind, of_kind)
-            values = {"paths": paths, "tasks": kept[0], "metrics": kept[1]}
+            values = {"paths": paths, "tasks": found[0], "metrics": found[1]}
             columns = connection.execute(query, values).fetchnumpy()
     except duckdb.Error as error:
         raise _find_unreadable(runs, error) from error
@@ -143,11 +139,22 @@ def read_scores(
     return ScoreTable(runs, *found, columns)
 
 
-def _find_names(connection: Any, paths: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the names of the tasks and of the metrics in files."""
-    query = "SELECT DISTINCT task, metric FROM read_parquet($paths)"
-    rows = connection.execute(query, {"paths": paths}).fetchall()
-    return sorted({task for task, _ in rows}), sorted({metric for _, metric in rows})
+def _find_names(
+    connection: Any,
+    paths: Sequence[str],
+    tasks: Sequence[str] | None,
+    metrics: Sequence[str] | None,
+) -> tuple[list[str], list[str]]:
+    """Return the names of tasks and metrics: those that are wanted, or else all in the files."""
+    there: list[tuple[str, str]] = []
+    if tasks is None or metrics is None:
+        query = "SELECT DISTINCT task, metric FROM read_parquet($paths)"
+        there = connection.execute(query, {"paths": paths}).fetchall()
+    known = {task for task, _ in there}, {metric for _, metric in there}
+    return (
+        sorted(known[0] if tasks is None else set(tasks)),
+        sorted(known[1] if metrics is None else set(metrics)),
+    )
 
 
 def _create_enum(connection: Any, kind: str, names: Sequence[str]) -> None:
