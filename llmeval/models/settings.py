@@ -13,6 +13,10 @@ from llmeval.core.errors import UsageError
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SCORERS = ("auto", "packed", "plain")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")  # accelerate's
+_COUNTS = (
+    *("max_length", "batch_size", "max_gen_toks", "threads", "pack_size", "workers"),
+    "max_training_rows",
+)
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -43,7 +47,9 @@ class ModelSettings:
         chat_template: name of one of the tokenizer's templates, or a file with one.
         threads: CPU threads of torch in each worker; None leaves torch's choice, or with several
             workers on the CPU the cores divided among them.
-        seed: seeds ``baseline:random``; models sample by the seed of each request.
+        seed: seeds ``baseline:random`` and the draws of baselines that learn; models sample by the
+            seed of each request.
+        max_training_rows: rows that a baseline learns from at most, drawn by the seed.
 
     Raises:
         UsageError: a value that no model could use.
@@ -69,6 +75,7 @@ class ModelSettings:
     chat_template: str | None = None
     threads: int | None = None
     seed: int = 0
+    max_training_rows: int = 50_000
 
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, DTYPES)
@@ -81,7 +88,7 @@ class ModelSettings:
                 where="device",
                 mend="one of auto, cpu, cuda, cuda:N, mps",
             )
-        for name in ("max_length", "batch_size", "max_gen_toks", "threads", "pack_size", "workers"):
+        for name in _COUNTS:
             value = getattr(self, name)
             if value not in (None, "auto") and value < 1:
                 raise UsageError(f"{value} is not a positive number", where=name)
@@ -192,4 +199,5 @@ _CONVERTERS: dict[str, Callable[[str, Any], Any]] = {
     "chat_template": _optional(_text),
     "threads": _optional(_number),
     "seed": _number,
+    "max_training_rows": _number,
 }

@@ -6,11 +6,13 @@ import difflib
 
 from llmeval.core.errors import UsageError
 from llmeval.models.baselines.base import Baseline
+from llmeval.models.baselines.learned import Gbdt, Knn, TfidfLogreg
 from llmeval.models.baselines.rules import Longest, Majority, Oracle, Overlap, Random
 from llmeval.models.settings import ModelSettings
 
 BASELINES: dict[str, type[Baseline]] = {
-    cls.name.partition(":")[2]: cls for cls in (Random, Majority, Longest, Overlap, Oracle)
+    cls.name.partition(":")[2]: cls
+    for cls in (Random, Majority, Longest, Overlap, TfidfLogreg, Knn, Gbdt, Oracle)
 }
 
 

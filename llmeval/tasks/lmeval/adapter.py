@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,7 +19,6 @@ from unittest import mock
 import datasets as foreign_datasets
 import lm_eval.tasks._factory as lm_factory
 import lm_eval.utils as lm_utils
-import numpy as np
 from lm_eval.api.group import Group
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._index import Entry, Kind, TaskIndex
@@ -29,7 +27,7 @@ from lm_eval.tasks._yaml_loader import load_yaml
 from llmeval.core import GroupMetric, TaskGroup, UsageError
 from llmeval.tasks.lmeval.code_eval import code_context, replace_code_eval
 from llmeval.tasks.lmeval.datasets import Source, evaluated_split
-from llmeval.tasks.lmeval.documents import process_once
+from llmeval.tasks.lmeval.documents import kept_generators, process_once, seed_generators
 from llmeval.tasks.lmeval.errors import one_line_errors
 from llmeval.tasks.lmeval.index import IndexEntry
 from llmeval.tasks.lmeval.task import SUPPORTED, LmEvalTask, count_shots, metric_key, task_name
@@ -145,9 +143,7 @@ def _prepared(source: Source, options: TaskOptions, workbench: Workbench) -> Ite
         _check_runnable(task)
         source.give(task, dataset_kwargs)
         _process_docs_once(task, options)
-        # Some tasks shuffle their rows with the global generators; these are lm-eval's seeds.
-        random.seed(0)
-        np.random.seed(1234)
+        seed_generators()
 
     def fewshot_docs(task: ConfigurableTask) -> Any:
         # Without examples their split need not be read, nor its rows turned into dicts.
@@ -156,7 +152,7 @@ def _prepared(source: Source, options: TaskOptions, workbench: Workbench) -> Ite
     with ExitStack() as stack:
         stack.enter_context(replace_code_eval())
         stack.enter_context(code_context(workbench.sandbox, {}))
-        stack.enter_context(_kept_generators())
+        stack.enter_context(kept_generators())
         stack.enter_context(mock.patch.object(ConfigurableTask, "download", download))
         stack.enter_context(mock.patch.object(ConfigurableTask, "fewshot_docs", fewshot_docs))
         yield
@@ -170,17 +166,6 @@ def _process_docs_once(task: ConfigurableTask, options: TaskOptions) -> None:
     if count_shots(task, options) and Source.fewshot_split(task) == evaluated:
         evaluated = None  # examples are drawn from all of its rows
     config.process_docs = process_once(config.process_docs, evaluated, options.limit)
-
-
-@contextmanager
-def _kept_generators() -> Iterator[None]:
-    """Leave the global random generators as they were."""
-    states = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
 
 
 @functools.cache

@@ -88,6 +88,28 @@ class Source:
             split = config.training_split or config.validation_split or config.test_split
         return None if split is None else str(split)
 
+    def training_split(self, task: Any) -> str:
+        """Return the split to learn from: for training, else the one of few-shot examples.
+
+        Raises:
+            UsageError: there is none but the evaluated one.
+        """
+        split = task.config.training_split or self.fewshot_split(task)
+        evaluated = evaluated_split(task)
+        if split is None or split == evaluated:
+            absent = self._absent.get(str(task.config.task))
+            what = f"no split {absent!r}" if absent else "no split"
+            raise UsageError(
+                f"the data have {what} to learn from, only {evaluated!r}, which is evaluated",
+                where=str(task.config.task),
+                mend="give data with a training split",
+            )
+        return str(split)
+
+    def training_data(self, task: Any) -> dict[str, Any]:
+        """Fingerprint the split to learn from."""
+        return self._fingerprint(task, self.training_split(task))
+
     def fingerprints(self, task: Any, *, with_fewshot: bool) -> list[dict[str, Any]]:
         """Fingerprint the splits that a task reads: id, config, split, rows, digest."""
         splits = [evaluated_split(task)]

@@ -1,13 +1,17 @@
-"""A task's ``process_docs``: run once a split, and on no more rows than a limited run reads."""
+"""A task's rows: ``process_docs`` once a split, and on no more rows than a limited run reads."""
 
 from __future__ import annotations
 
 import ast
 import functools
 import inspect
+import random
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from llmeval.core import UsageError
 
@@ -71,3 +75,20 @@ def _only_defines(statement: ast.stmt) -> bool:
         case ast.FunctionDef(decorator_list=[]) | ast.Expr(ast.Constant()):
             return True
     return False
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Leave the global random generators as they were."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def seed_generators() -> None:
+    """Some tasks shuffle their rows with the global generators; these are lm-eval's seeds."""
+    random.seed(0)
+    np.random.seed(1234)

@@ -26,6 +26,7 @@ from llmeval.core import (
     RollingRequest,
     Sample,
     Score,
+    TrainingRows,
     Unscorable,
     UsageError,
     fingerprint,
@@ -38,6 +39,7 @@ from llmeval.tasks.lmeval.datasets import Source
 from llmeval.tasks.lmeval.description import describe_config
 from llmeval.tasks.lmeval.errors import first_line, one_line_errors
 from llmeval.tasks.lmeval.estimators import estimator
+from llmeval.tasks.lmeval.training import plain_question, read_training
 from llmeval.tasks.options import ChatTemplate, TaskOptions, Workbench
 
 log = logging.getLogger(__name__)
@@ -218,7 +220,7 @@ class LmEvalTask:
             fields=doc,
             target=str(task.doc_to_target(doc)),
             cluster=self._cluster(doc),
-            gold=self._gold(doc, instances),
+            gold=self._gold(doc),
             payload=instances,
             size=_size(instances),
         )
@@ -235,7 +237,7 @@ class LmEvalTask:
                 return fingerprint(doc[field], size=8)
         return None
 
-    def _gold(self, doc: Mapping[str, Any], instances: Sequence[Foreign]) -> Gold:
+    def _gold(self, doc: Mapping[str, Any]) -> Gold:
         task = self._task
         target = task.doc_to_target(doc)
         if task.OUTPUT_TYPE != "multiple_choice":
@@ -250,6 +252,15 @@ class LmEvalTask:
             choices=tuple(str(choice) for choice in choices),
             right=tuple(r for r in right if isinstance(r, int) and 0 <= r < len(choices)),
         )
+
+    # -- what a baseline may learn --
+
+    def training_rows(self) -> TrainingRows:
+        with one_line_errors(self.name, "read the training rows of"):
+            return read_training(self._task, self._source, self._gold)
+
+    def question(self, sample: Sample) -> str:
+        return plain_question(self._task, sample.fields)
 
     # -- evaluation --
 

@@ -92,17 +92,20 @@ class ChoiceTaskRunner(PromptedTask):
         return sum(shares) / len(shares) if shares else None
 
     def _prepare(self, row: Row, sample_id: str) -> Prepared:
-        main = self._main(row)
-        sets = tuple(main if read is self._main else read(row) for read in self._readers)
-        # A text that two sets share is asked for once; within the main set positions count.
-        others = dict.fromkeys(text for choices in sets for text in choices.texts)
-        asked = main.texts + tuple(text for text in others if text not in main.texts)
-        right = [asked.index(c.texts[i]) for c in sets if c is not main for i in c.right]
-        gold = Gold(asked, tuple(dict.fromkeys([*main.right, *right])))
+        sets = self._sets(row)
+        gold = _join(sets)
         context = self._prompter.write_text(self._question(row), self._examples_for(row, sample_id))
-        target = main.texts[main.right[0]]
-        size = len(context) + sum(len(self._joint) + len(text) for text in asked)
-        return Prepared(Payload(context, asked, sets), target, gold, size)
+        target = sets[0].texts[sets[0].right[0]]
+        size = len(context) + sum(len(self._joint) + len(text) for text in gold.choices)
+        return Prepared(Payload(context, gold.choices, sets[1:]), target, gold, size)
+
+    def _gold(self, row: Row) -> Gold:
+        return _join(self._sets(row))
+
+    def _sets(self, row: Row) -> tuple[Choices, ...]:
+        """Return the row's main choices, then those of each metric."""
+        main = self._main(row)
+        return (main, *(main if read is self._main else read(row) for read in self._readers))
 
     def _answer(self, row: Row) -> str:
         choices = self._main(row)
@@ -146,6 +149,18 @@ def _constant(text: str) -> Callable[[Row], str]:
 
 def _key(metric: ChoiceMetric) -> str:
     return metric.name or metric.type
+
+
+def _join(sets: Sequence[Choices]) -> Gold:
+    """Return all sets' choices together: the main ones, then what others have besides.
+
+    A text that two sets share is asked for once; within the main set positions count.
+    """
+    main = sets[0]
+    others = dict.fromkeys(text for choices in sets for text in choices.texts)
+    asked = main.texts + tuple(text for text in others if text not in main.texts)
+    right = [asked.index(c.texts[i]) for c in sets if c is not main for i in c.right]
+    return Gold(asked, tuple(dict.fromkeys([*main.right, *right])))
 
 
 # -- reading choices -------------------------------------------------------------------------------

@@ -53,8 +53,10 @@ class GenerateTaskRunner(PromptedTask):
         targets = self._targets(row)
         prompt = self._prompter.write(self._question(row), self._examples_for(row, sample_id))
         payload = Payload(GenerateRequest(prompt, self._sampling), targets)
-        gold = Gold(text=self._full_answer(row))
-        return Prepared(payload, targets[0], gold, payload.request.size)
+        return Prepared(payload, targets[0], self._gold(row), payload.request.size)
+
+    def _gold(self, row: Row) -> Gold:
+        return Gold(text=self._full_answer(row))
 
     def _answer(self, row: Row) -> str:
         return self._targets(row)[0]

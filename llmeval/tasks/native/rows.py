@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,10 @@ class Rows:
             return self
         return Rows(self.id, self.config, self.split, self.table.slice(0, count))
 
+    def pick(self, numbers: Sequence[int]) -> Rows:
+        """Return the rows of these numbers, in that order."""
+        return Rows(self.id, self.config, self.split, self.table.take(list(numbers)))
+
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """Which rows these are, as the manifest holds it."""
@@ -93,6 +97,25 @@ class Source:
         if data.fewshot_split is not None and data.fewshot_split != data.split:
             return self._read(data.path, data.fewshot_split)
         return None
+
+    def training(self) -> Rows:
+        """Return the rows that baselines may learn from: those named so, else the examples'.
+
+        Raises:
+            UsageError: there are none, or they are the evaluated ones.
+        """
+        data = self.data
+        if data.train_path is not None or data.train_split is not None:
+            rows: Rows | None = self._read(data.train_path or data.path, data.train_split)
+        else:
+            rows = self.examples()
+        if rows is None:
+            what = "the data name no rows to learn from beside those that are evaluated"
+        elif rows.fingerprint["digest"] == self.evaluated().fingerprint["digest"]:
+            what = f"the rows to learn from ({rows.id}, {rows.split}) are those that are evaluated"
+        else:
+            return rows
+        raise UsageError(what, mend="name others as train_split or train_path under data")
 
     def _read(self, path: str | None, split: str | None) -> Rows:
         if path is None:

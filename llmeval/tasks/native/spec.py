@@ -27,7 +27,12 @@ def _version(value: Any) -> Any:
 
 
 class Data(Strict):
-    """Where the rows are: a file or folder (``path``), or a data set on the hub (``id``)."""
+    """Where the rows are: a file or folder (``path``), or a data set on the hub (``id``).
+
+    Attributes:
+        fewshot_split, fewshot_path: rows that solved examples are drawn from.
+        train_split, train_path: rows that baselines learn from; those of ``fewshot_*`` by default.
+    """
 
     path: str | None = None
     id: str | None = None
@@ -36,6 +41,8 @@ class Data(Strict):
     revision: str | None = None
     fewshot_split: str | None = None
     fewshot_path: str | None = None
+    train_split: str | None = None
+    train_path: str | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

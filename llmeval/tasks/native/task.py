@@ -9,7 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmeval.core import Ask, Gold, Metric, Sample, Score, Unscorable, UsageError, canonical_json
+from llmeval.core import (
+    Ask,
+    Gold,
+    Metric,
+    Sample,
+    Score,
+    TrainingRows,
+    Unscorable,
+    UsageError,
+    canonical_json,
+)
 from llmeval.tasks.defect import Defect
 from llmeval.tasks.native.examples import Examples
 from llmeval.tasks.native.prompts import Prompter, Solved
@@ -189,6 +199,28 @@ class PromptedTask(NativeTask):
         if self.num_fewshot and self._pool is not self._all_rows:
             rows.append(self._pool)
         return [part.fingerprint for part in rows]
+
+    def training_rows(self) -> TrainingRows:
+        rows = self._source.training()
+
+        def read(numbers: Sequence[int]) -> Iterator[Sample]:
+            for number, row in zip(numbers, rows.pick(numbers), strict=True):
+                yield Sample(id=str(number), fields=row, gold=self._gold_or_none(row))
+
+        return TrainingRows(rows.fingerprint, len(rows), read)
+
+    def question(self, sample: Sample) -> str:
+        return self._question(sample.fields)
+
+    def _gold_or_none(self, row: Row) -> Gold | None:
+        try:
+            return self._gold(row)
+        except TemplateError:
+            return None
+
+    @abstractmethod
+    def _gold(self, row: Row) -> Gold:
+        """Return what is right; TemplateError where the row does not fit."""
 
     @abstractmethod
     def _answer(self, row: Row) -> str:
