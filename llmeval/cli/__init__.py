@@ -30,6 +30,7 @@ VERBS = {
     "tasks": "list tasks, or show one",
     "models": "list the kinds of model that can be named",
     "data": "local data sets: list, add, verify, compare",
+    "compare": "compare runs item by item: what differs, how sure that is, what could be seen",
     "init": "make a workspace: a folder with tasks of your own",
     "doctor": "check this installation with the embedded model's known answers",
 }

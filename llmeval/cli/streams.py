@@ -8,6 +8,8 @@ import select
 import sys
 from typing import TextIO
 
+from llmeval.core.text import one_line as one_line
+
 RED, BOLD, DIM = "31", "1", "2"
 
 
@@ -64,12 +66,6 @@ def has_color(stream: TextIO) -> bool:
 def paint(text: str, style: str, color: bool) -> str:
     """Return ``text`` in an ANSI style where there is color."""
     return f"\x1b[{style}m{text}\x1b[0m" if color and text else text
-
-
-def one_line(text: str) -> str:
-    """Return ``text`` as one line without control characters, which foreign names may hold."""
-    joined = " ".join(part.strip() for part in text.splitlines() if part.strip())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
 
 
 def say(text: str) -> None:

@@ -6,7 +6,9 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-_MARKUP = re.compile(r"[\\`*_\[\]<>|~#]")
+from llmeval.core.text import one_line
+
+_MARKUP = re.compile(r"[\\`*_\[\]<>|~#$&]")
 
 NONE = "none"
 UNKNOWN = "unknown"
@@ -87,7 +89,16 @@ def to_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def escape_markdown(text: str) -> str:
     """Return ``text`` as plain words on one line: a foreign name is no markup and ends no cell."""
-    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+    return _MARKUP.sub(r"\\\g<0>", " ".join(one_line(text).split()))
+
+
+def code_span(text: str) -> str:
+    """Return ``text`` as Markdown code on one line: no markup, no link, nobody is mentioned."""
+    text = one_line(text)
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if not text.strip("`") or text[0] in "` " or text[-1] in "` " else ""
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 def some_of(names: Iterable[str], most: int = 5) -> str:

@@ -136,22 +136,27 @@ def _read_told(run: Run, metric: str, keys: Iterable[Key]) -> dict[Key, _Told]:
             for task, name, prompt, target, exchanges in connection.execute(
                 _SAMPLES_QUERY, values
             ).fetchall():
-                answer = read_answer(exchanges)
-                told[task, name] = _Told(prompt, target, answer, extracted.get((task, name)))
+                read = extracted.get((task, name))
+                answer = read_answer(exchanges, choices=read is None)
+                told[task, name] = _Told(prompt, target, answer, read)
     except duckdb.Error as error:
         what = f"the record cannot be read: {str(error).splitlines()[0]}"
         raise UsageError(what, where=str(run.path)) from error
     return told
 
 
-def read_answer(exchanges: str | None) -> str | None:
-    """Return what was answered: the last completion, or the likeliest of the choices."""
+def read_answer(exchanges: str | None, *, choices: bool) -> str | None:
+    """Return what was answered: the last completion, or the likeliest of the choices.
+
+    Args:
+        choices: whether to look for the likeliest choice; a task that tells its pick knows better.
+    """
     best: tuple[float, str] | None = None
     for exchange in reversed(json.loads(exchanges or "[]")):
         request, response = exchange["request"], exchange["response"]
         if response["kind"] == "generation":
             return str(response["text"])
-        if request["kind"] == "loglikelihood" and response["kind"] == "loglikelihood":
+        if choices and request["kind"] == response["kind"] == "loglikelihood":
             logprob = response["logprob"]
             if isinstance(logprob, int | float) and (best is None or logprob >= best[0]):
                 best = float(logprob), str(request["rest"][0])

@@ -1,0 +1,148 @@
+"""``llmeval compare``: a baseline and its challengers, item by item."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmeval.cli.parser import Parser
+from llmeval.cli.streams import say
+from llmeval.core.errors import GateFailed, UsageError
+
+if TYPE_CHECKING:
+    from llmeval.reports.compare import Comparison
+
+_EPILOG = """examples:
+  llmeval compare RUN_A RUN_B
+  llmeval compare RUN_A latest --all-metrics
+  llmeval compare RUN_A RUN_B RUN_C --markdown > comment.md
+  llmeval compare RUN_A RUN_B --html compare.html --fail-on-worse
+
+A run is named by its folder, its id or the beginning of it, a tag, or `latest`. The first one is
+the baseline. Only items that both runs were asked in the same words are compared; docs/comparing.md
+tells how, and what the numbers mean.
+
+exit codes: 0 compared, 2 not comparable, 3 a challenger is worse (with --fail-on-worse)
+"""
+
+_EXAMPLES = 1
+_EXAMPLES_KEPT = 10  # in JSON and on pages
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = _build_parser().parse_args(argv)
+    if arguments.flips is not None and arguments.flips < 0:
+        raise UsageError(f"must be 0 or more, not {arguments.flips}", where="--flips")
+    from llmeval.reports.compare import Options, Wanted, compare_runs
+    from llmeval.runs.find import find_run
+
+    wanted = Wanted(
+        tasks=tuple(_split(arguments.tasks)) if arguments.tasks is not None else None,
+        metrics=tuple(arguments.metric) if arguments.metric else None,
+        all_metrics=arguments.all_metrics,
+    )
+    options = Options(
+        wanted=wanted,
+        across_forms=arguments.across_forms,
+        partial=arguments.partial,
+        examples=_count_examples(arguments),
+    )
+    runs = [find_run(name, arguments.out) for name in (arguments.baseline, *arguments.challenger)]
+    comparison = compare_runs(runs, options)
+    _write(comparison, arguments)
+    if arguments.fail_on_worse and comparison.is_worse:
+        raise GateFailed(_name_worse(comparison), where="--fail-on-worse")
+    return 0
+
+
+def _build_parser() -> Parser:
+    parser = Parser(
+        prog="llmeval compare",
+        description="Compare runs item by item: differences with intervals, exact tests, flips.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("baseline", metavar="A", help="the baseline")
+    parser.add_argument("challenger", metavar="B", nargs="+", help="what is compared with it")
+    parser.add_argument("-t", "--tasks", metavar="TASK,..", help="only these tasks and groups")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--metric", metavar="KEY", action="append", help="only this metric; may be repeated"
+    )
+    which.add_argument(
+        "--all-metrics", action="store_true", help="every metric, not just each task's first"
+    )
+    parser.add_argument(
+        "--across-forms", action="store_true", help="compare what was asked in different forms"
+    )
+    parser.add_argument("--partial", action="store_true", help="take interrupted runs, too")
+    parser.add_argument(
+        "--flips", type=int, metavar="N", help="examples of each task in each direction"
+    )
+    parser.add_argument("--all-tasks", action="store_true", help="show every subtask of a group")
+    parser.add_argument("-o", "--out", metavar="DIR", help="folder of records (results)")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print JSON")
+    shape.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument("--html", metavar="FILE", help="write a page as well")
+    parser.add_argument(
+        "--fail-on-worse", action="store_true", help="exit code 3 where a challenger is worse"
+    )
+    return parser
+
+
+def _split(names: str) -> list[str]:
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if not found:
+        raise UsageError("no task was named", where="--tasks")
+    return found
+
+
+def _count_examples(arguments: Any) -> int:
+    if arguments.flips is not None:
+        return int(arguments.flips)
+    return _EXAMPLES_KEPT if arguments.json or arguments.html else _EXAMPLES
+
+
+def _write(comparison: Comparison, arguments: Any) -> None:
+    if arguments.html:
+        from llmeval.reports.files import write_report
+
+        path = write_report(Path(arguments.html), comparison.to_html())
+        say(f"page: {path}")
+    if arguments.json:
+        print(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+    elif arguments.markdown:
+        print(comparison.to_markdown())
+    else:
+        _print_text(comparison, arguments)
+
+
+def _print_text(comparison: Comparison, arguments: Any) -> None:
+    from llmeval.cli.columns import print_lines, terminal_width
+    from llmeval.cli.comparison import render
+    from llmeval.cli.streams import has_color
+
+    stream = sys.stdout
+    most = _EXAMPLES if arguments.flips is None else arguments.flips
+    lines = render(
+        comparison,
+        terminal_width(stream),
+        color=has_color(stream),
+        all_tasks=arguments.all_tasks,
+        examples=most,
+    )
+    print_lines(lines, stream)
+
+
+def _name_worse(comparison: Comparison) -> str:
+    worse = [
+        f"{pair.challenger.label}: {row.name} {row.metric}"
+        for pair in comparison.pairs
+        for row in pair.rows
+        if row.is_headline and row.verdict == "worse"
+    ]
+    more = f" and {len(worse) - 3} more" if len(worse) > 3 else ""
+    return f"worse than the baseline: {'; '.join(worse[:3])}{more}"
