@@ -21,7 +21,7 @@ _SCHEMES = ("file", "http", "https", "databricks", *_DATABASES)
 _EXAMPLE = "mlflow:sqlite:///mlflow.db or mlflow:http://HOST:5000"
 _INSTALL = "pip install 'llmeval[mlflow]'"
 _EXPERIMENT = "llmeval"
-_RUN_ID = "llmeval.run_id"
+_RUN_ID, _WRITTEN, _FILES = "llmeval.run_id", "llmeval.written", "llmeval.files"
 _BATCH = 100  # parameters, tags or metrics of a call: what a server takes at once
 
 _VARIABLES = {
@@ -115,12 +115,8 @@ def _find_run(client: MlflowClient, experiment: str, entries: Entries) -> Any:
 def _is_current(run: Any, entries: Entries) -> bool:
     """Whether all of a record was logged: the tags come last, with the time of its writing."""
     tags = run.data.tags
-    wanted = {"llmeval.files": _names(entries), "llmeval.written": entries.tags["llmeval.written"]}
-    return all(tags.get(name) == value for name, value in wanted.items())
-
-
-def _names(entries: Entries) -> str:
-    return ", ".join(path.name for path in entries.files)
+    uploaded = {path.name for path in entries.files} <= set(tags.get(_FILES, "").split())
+    return uploaded and bool(tags.get(_WRITTEN) == entries.tags[_WRITTEN])
 
 
 def _write(client: MlflowClient, run_id: str, entries: Entries) -> None:
@@ -133,7 +129,7 @@ def _write(client: MlflowClient, run_id: str, entries: Entries) -> None:
         client.log_batch(run_id, params=some)
     for path in entries.files:
         client.log_artifact(run_id, str(path))
-    tags = {**entries.tags, "llmeval.files": _names(entries)}
+    tags = {**entries.tags, _FILES: " ".join(path.name for path in entries.files)}
     client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
     status = "FINISHED" if entries.status == "complete" else "FAILED"
     client.set_terminated(run_id, status, entries.written)
