@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from typing import Any, Literal
 from llmeval.core.errors import UsageError
 from llmeval.core.hashes import fingerprint
 from llmeval.core.protocols import LearnableTask, TrainingRows
-from llmeval.core.samples import Gold
+from llmeval.core.samples import Gold, Sample
 from llmeval.models.baselines.hyperparameters import MOST_TEXTS
+
+log = logging.getLogger(__name__)
 
 Form = Literal["labels", "pairs", "texts"]
 
@@ -53,14 +56,12 @@ def collect_lessons(task: LearnableTask, rows: TrainingRows, seed: int, most: in
     Raises:
         UsageError: they have no answers, too many different ones, or only one.
     """
-    drawn = _draw(rows.size, most, f"{seed} {task.name}")
-    examples = [
-        (task.question(sample), sample.gold)
-        for sample in rows.read(drawn)
-        if sample.gold is not None and (sample.gold.right or sample.gold.text is not None)
-    ]
+    rnd = random.Random(f"{seed} {task.name}")
+    drawn = range(rows.size) if rows.size <= most else rnd.sample(range(rows.size), most)
+    read = [_read(task, sample) for sample in rows.read(drawn)]
+    examples = [example for example in read if example is not None]
     form = _find_form(examples, rows.size)
-    used = examples if form != "pairs" else list(_up_to(examples, most))
+    used = examples if form != "pairs" else _up_to(examples, most, rnd)
     lessons = [lesson for example in used for lesson in _teach(form, *example)]
     targets = [target for _, target in lessons]
     if len(set(targets)) < 2:
@@ -81,8 +82,16 @@ def identify(question: str, choices: Sequence[str]) -> str:
     return fingerprint([question, list(choices)], size=8)
 
 
-def _draw(size: int, most: int, seed: str) -> Sequence[int]:
-    return range(size) if size <= most else random.Random(seed).sample(range(size), most)
+def _read(task: LearnableTask, sample: Sample) -> Example | None:
+    """Return a row's question and answer; None where it has no answer or does not fit the task."""
+    gold = sample.gold
+    if gold is None or (not gold.right and gold.text is None):
+        return None
+    try:
+        return task.question(sample), gold
+    except Exception as error:
+        log.debug("%s, training row %s", task.name, sample.id, exc_info=error)
+        return None
 
 
 def _find_form(examples: Sequence[Example], size: int) -> Form:
@@ -104,14 +113,17 @@ def _find_form(examples: Sequence[Example], size: int) -> Form:
     return "labels" if len(sets) == 1 and not repeats else "pairs"
 
 
-def _up_to(examples: Sequence[Example], most: int) -> Iterator[Example]:
-    """Yield examples as long as their pairs are not more than ``most``; at least one."""
-    pairs = 0
-    for index, (question, gold) in enumerate(examples):
+def _up_to(examples: Sequence[Example], most: int, rnd: random.Random) -> Sequence[Example]:
+    """Return examples that are not more than ``most`` pairs; a draw, where all would be more."""
+    if sum(len(gold.choices) for _, gold in examples) <= most:
+        return examples
+    used, pairs = list[Example](), 0
+    for question, gold in rnd.sample(examples, len(examples)):
         pairs += len(gold.choices)
-        if index and pairs > most:
-            return
-        yield question, gold
+        if used and pairs > most:
+            break
+        used.append((question, gold))
+    return used
 
 
 def _teach(form: Form, question: str, gold: Gold) -> Iterator[tuple[Any, str | bool]]:
