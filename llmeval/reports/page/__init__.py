@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from llmeval import __version__
 from llmeval.reports import formats
@@ -88,6 +89,7 @@ def _environment() -> Environment:
             "bytes",
         )
     }
+    environment.filters["part"] = partial(quote, safe="")  # of an address
     environment.globals["plots"] = plots
     return environment
 

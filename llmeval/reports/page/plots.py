@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from llmeval.reports.formats import format_difference, format_value
 from llmeval.reports.page.text import show_controls
+from llmeval.stats.calibration import ReliabilityBin
 
 _WIDTH, _HEIGHT = 720, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 20, 16, 44
@@ -36,24 +37,6 @@ class ForestRow:
     low: float | None = None
     high: float | None = None
     note: str = ""
-
-
-class Bin(Protocol):
-    """A bin of a reliability diagram: mean confidence, share of right answers, how many.
-
-    ``low`` and ``high`` bound the share, None where nothing is known.
-    """
-
-    @property
-    def confidence(self) -> float | None: ...
-    @property
-    def accuracy(self) -> float | None: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
 
 
 # -- scatter ---------------------------------------------------------------------------------------
@@ -190,50 +173,56 @@ def interval_bar(
 # -- calibration -----------------------------------------------------------------------------------
 
 
-def reliability_diagram(bins: Sequence[Bin]) -> Any:
+def reliability_diagram(bins: Sequence[ReliabilityBin]) -> Any:
     """Return how often the model is right against how sure it is; the diagonal is calibrated.
 
     Under it stands how many answers each bin holds.
     """
     size, left, top, bars = 300, 52, 10, 48
-    filled = [b for b in bins if b.n and b.confidence is not None and b.accuracy is not None]
+    shown = [(b, b.confidence, b.accuracy.value) for b in bins]
+    filled = [
+        _Bin(b, sure, right) for b, sure, right in shown if sure is not None and right is not None
+    ]
+    base = top + size + bars
 
-    def to_x(share: float) -> float:
-        return left + size * share
-
-    def to_y(share: float) -> float:
-        return top + size * (1 - share)
+    def place(sure: float, right: float) -> tuple[float, float]:
+        return left + size * sure, top + size * (1 - right)
 
     parts = []
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(f'<path class="grid" d="M{left} {to_y(tick):.1f}h{size}"/>')
-        parts.append(_text(left - 8, to_y(tick) + 4, f"{tick:g}", "end"))
-        parts.append(_text(to_x(tick), top + size + bars + 18, f"{tick:g}", "middle"))
-    parts.append(f'<path class="diagonal" d="M{to_x(0)} {to_y(0)}L{to_x(1)} {to_y(1)}"/>')
-    largest = max((b.n for b in filled), default=1)
-    for b in filled:
-        parts.append(
-            _reliability_bin(b, to_x, to_y, top + size + bars, (bars - 10) * b.n / largest)
-        )
-    points = " ".join(f"{to_x(b.confidence or 0):.1f},{to_y(b.accuracy or 0):.1f}" for b in filled)
+        x, y = place(tick, tick)
+        parts.append(f'<path class="grid" d="M{left} {y:.1f}h{size}"/>')
+        parts.append(_text(left - 8, y + 4, f"{tick:g}", "end"))
+        parts.append(_text(x, base + 18, f"{tick:g}", "middle"))
+    parts.append(f'<path class="diagonal" d="M{left} {top + size}L{left + size} {top}"/>')
+    largest = max((one.bin.n for one in filled), default=1)
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(o.sure, o.right) for o in filled))
     parts.append(f'<polyline class="front" points="{points}"/>')
-    parts.append(_text(left + size / 2, top + size + bars + 36, "confidence", "middle", "axis"))
+    parts += [_draw_bin(one, place, base, (bars - 10) * one.bin.n / largest) for one in filled]
+    parts.append(_text(left + size / 2, base + 36, "confidence", "middle", "axis"))
     parts.append(_turned(14, top + size / 2, "share right"))
-    height = top + size + bars + 44
-    return _svg(
-        "Share of right answers by confidence", parts, width=left + size + 20, height=height
-    )
+    name = "Share of right answers by confidence"
+    return _svg(name, parts, width=left + size + 20, height=base + 44)
 
 
-def _reliability_bin(
-    b: Bin, to_x: Callable[[float], float], to_y: Callable[[float], float], base: float, tall: float
+@dataclass(frozen=True, slots=True)
+class _Bin:
+    bin: ReliabilityBin
+    sure: float
+    right: float
+
+
+def _draw_bin(
+    one: _Bin, place: Callable[[float, float], tuple[float, float]], base: float, tall: float
 ) -> str:
-    x, y = to_x(b.confidence or 0), to_y(b.accuracy or 0)
-    told = f"confidence {b.confidence:.2f}, right {b.accuracy:.2f}, n {b.n:,}"
+    x, y = place(one.sure, one.right)
+    told = f"confidence {one.sure:.2f}, right {one.right:.2f}, n {one.bin.n:,}"
     whisker = ""
-    if b.low is not None and b.high is not None:
-        whisker = f'<path class="whisker" d="M{x:.1f} {to_y(b.low):.1f}V{to_y(b.high):.1f}"/>'
-        told += f", interval {b.low:.2f} … {b.high:.2f}"
+    if one.bin.accuracy.ci95:
+        low, high = one.bin.accuracy.ci95
+        ends = place(0, max(0.0, low))[1], place(0, min(1.0, high))[1]
+        whisker = f'<path class="whisker" d="M{x:.1f} {ends[0]:.1f}V{ends[1]:.1f}"/>'
+        told += f", interval {low:.2f} … {high:.2f}"
     return (
         f"<g><title>{told}</title>{whisker}"
         f'<rect class="count" x="{x - 7:.1f}" y="{base - tall:.1f}" width="14"'

@@ -1,0 +1,182 @@
+"""How sure the model was of the choices that it picked, and how often it was right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmeval.reports.view.details import read_json, share_out
+from llmeval.runs import Run
+from llmeval.runs.record import SAMPLES, SCORES
+from llmeval.stats import Estimate, expected_calibration_error, reliability
+from llmeval.stats.calibration import ReliabilityBin
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MOST = 100_000  # samples: more make no other picture
+_LEAST = 50  # answers: ten bins of fewer say nothing
+_BY_CHOICES = (
+    "the picked choice's share of the choices' probability (softmax of their log-probabilities)"
+)
+_BY_LETTERS = "the picked letter's share of the letters' probability at the answer's first token"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One task's reliability diagram.
+
+    Attributes:
+        confidence: what the confidence is, in words.
+        n, samples: how many answers have one, of how many.
+        error: expected calibration error.
+    """
+
+    task: str
+    confidence: str
+    n: int
+    samples: int
+    error: Estimate
+    bins: Sequence[ReliabilityBin]
+
+
+@dataclass(slots=True)
+class _Seen:
+    confidences: list[float]
+    correct: list[bool]
+    clusters: list[str]
+    how: str
+    samples: int
+
+
+def calibrate(run: Run) -> list[Calibration]:
+    """Return the calibration of each task that asked for choices, in the order of the record.
+
+    Tasks with fewer than 50 usable answers are left out, as are those whose record does not tell
+    which of the continuations compete.
+    """
+    found = []
+    for task, seen in _read(run).items():
+        if len(seen.confidences) < _LEAST:
+            continue
+        clustered = len(set(seen.clusters)) < len(seen.clusters)
+        clusters = seen.clusters if clustered else None
+        correct = np.array(seen.correct, dtype=float)
+        found.append(
+            Calibration(
+                task,
+                seen.how,
+                len(correct),
+                seen.samples,
+                expected_calibration_error(seen.confidences, correct, clusters=clusters),
+                reliability(seen.confidences, correct, clusters=clusters),
+            )
+        )
+    return found
+
+
+def _read(run: Run) -> dict[str, _Seen]:
+    verdicts = _read_verdicts(run)
+    tasks = {name: _TaskForm(about) for name, about in run.manifest.get("tasks", {}).items()}
+    table = run.read_columns(SAMPLES, ["task", "sample_id", "exchanges", "fields", "cluster"])
+    found: dict[str, _Seen] = {}
+    for i, row in enumerate(_rows(_draw(table))):
+        seen = found.setdefault(row["task"], _Seen([], [], [], _BY_CHOICES, 0))
+        seen.samples += 1
+        judged = verdicts.get((row["task"], row["sample_id"]), {})
+        sure = _confidence(row, judged, tasks.get(row["task"], _TaskForm({})))
+        if sure is not None:
+            seen.how = sure.how
+            seen.confidences.append(min(1.0, sure.confidence))
+            seen.correct.append(sure.right)
+            cluster = row["cluster"]
+            seen.clusters.append(f"alone {i}" if cluster is None else f"in {cluster}")
+    return found
+
+
+def _draw(table: pa.Table) -> pa.Table:
+    """Return the rows of a large run that are looked at: drawn at random, the same every time."""
+    if table.num_rows <= _MOST:
+        return table
+    chosen = np.random.default_rng(0).choice(table.num_rows, _MOST, replace=False)
+    return table.take(np.sort(chosen))
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches(max_chunksize=2000):
+        yield from batch.to_pylist()
+
+
+def _read_verdicts(run: Run) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
+    """Return the scored metrics of each sample that can say whether a choice is right."""
+    table = run.read_columns(
+        SCORES, ["task", "sample_id", "metric", "status", "value", "extracted", "item"]
+    )
+    verdicts: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in _rows(table):
+        if row["status"] == "scored":
+            verdicts.setdefault((row["task"], row["sample_id"]), {})[row["metric"]] = row
+    return verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class _Sure:
+    confidence: float
+    right: bool
+    how: str
+
+
+class _TaskForm:
+    """How a task's record tells which of the texts asked for compete, and which metric judges."""
+
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        config = about.get("config") if about.get("source") == "native" else None
+        metrics = config.get("metrics") or [] if config else []
+        named = [m.get("name") or m["type"] for m in metrics if m.get("type") == "acc"]
+        self.metric = named[0] if named else "acc"
+        # Beside the main choices, metrics may ask for choices of their own (TruthfulQA's mc2).
+        self._mixed = any(m.get("choices") is not None for m in metrics)
+        self._path = str(config.get("choices")) if config else ""
+
+    def count(self, asked: int, fields: str | None) -> int | None:
+        """Return how many of the texts asked for are the main choices; None: it cannot be told."""
+        if not self._mixed:
+            return asked
+        value = read_json(fields)
+        for name in self._path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        return len(value) if isinstance(value, list) and len(value) <= asked else None
+
+
+def _confidence(
+    row: Mapping[str, Any], judged: Mapping[str, Mapping[str, Any]], form: _TaskForm
+) -> _Sure | None:
+    for one in judged.values():
+        item = read_json(one["item"])
+        if isinstance(item, dict) and {"probabilities", "right"} <= item.keys():
+            shares = item["probabilities"]
+            return _Sure(max(shares), shares.index(max(shares)) in item["right"], _BY_CHOICES)
+    verdict = judged.get(form.metric)
+    if verdict is None or verdict["value"] not in (0, 1):
+        return None
+    letters = read_json(verdict["item"])
+    if isinstance(letters, dict) and isinstance(letters.get(verdict["extracted"]), float):
+        return _Sure(letters[verdict["extracted"]], verdict["value"] == 1, _BY_LETTERS)
+    shares = _choice_shares(row, form)
+    return _Sure(max(shares), verdict["value"] == 1, _BY_CHOICES) if shares else None
+
+
+def _choice_shares(row: Mapping[str, Any], form: _TaskForm) -> list[float] | None:
+    """Return the softmax of the main choices' log-probabilities after the same prompt."""
+    logprobs: list[float | None] = []
+    for one in read_json(row["exchanges"]) or ():
+        request, response = one.get("request") or {}, one.get("response") or {}
+        if request.get("kind") != "loglikelihood":
+            return None
+        if "prompt" not in request:  # after another prompt stands what a choice is compared with
+            logprobs.append(response.get("logprob"))
+    count = form.count(len(logprobs), row["fields"])
+    return share_out(logprobs[:count]) if count and count > 1 else None
