@@ -141,7 +141,8 @@ def units_needed(
         return math.log(max(_pvalue(scaled, null, bounds, side), 1e-300) / alpha)
 
     most, least = math.log(1e9), math.log(2.0)
-    if margin == 0 or excess(most) > 0:
+    at_null = abs(margin) <= 1e-12 * (bounds[1] - bounds[0])  # but for rounding
+    if at_null or excess(most) > 0:
         return None
     return math.exp(brentq(excess, least, most, xtol=1e-6)) if excess(least) > 0 else 2.0
 

@@ -33,8 +33,8 @@ def compare_all(values: ArrayLike, clusters: ArrayLike | None = None) -> Pairwis
     """Compare every run with every other on the items that both have.
 
     What `paired_difference` computes for one pair by Student's t, for all pairs at once from
-    products of matrices: 1,000 runs of 15,000 items take seconds. With clusters and missing items the
-    result is exact too, at a cost that grows with how many are missing.
+    products of matrices: 1,000 runs of 15,000 items take seconds. With clusters and missing items
+    it is exact too, at a cost that grows with how many are missing.
 
     Args:
         values: [K, N] scores, higher is better; NaN where a run has none.

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from llmeval.stats.intervals import clustered_stderr, estimate_mean, wilson_interval
+from llmeval.stats.intervals import (
+    clopper_pearson_interval,
+    clustered_stderr,
+    estimate_mean,
+    estimate_mean_by_t,
+    wilson_interval,
+)
 
 
 def test_standard_error_is_lm_evals() -> None:
@@ -30,6 +36,31 @@ def test_wilson_interval_is_scipys(case: tuple[int, int]) -> None:
 def test_wilson_interval_of_a_textbook_case() -> None:
     # Newcombe 1998, Statistics in Medicine 17, table I, method 3: 81 of 263.
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+@given(
+    st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+    st.sampled_from([0.8, 0.95, 0.999]),
+)
+def test_clopper_pearson_interval_is_scipys(case: tuple[int, int], level: float) -> None:
+    successes, n = case
+    expected = stats.binomtest(successes, n).proportion_ci(level, method="exact")
+    interval = clopper_pearson_interval(successes, n, level)
+    assert interval == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_clopper_pearson_of_nothing_knows_nothing_and_refuses_nonsense() -> None:
+    assert clopper_pearson_interval(0, 0) == (0.0, 1.0)
+    for successes, n, level in ((3, 2, 0.95), (-1, 2, 0.95), (1, 2, 1.0)):
+        with pytest.raises(ValueError, match="got"):
+            clopper_pearson_interval(successes, n, level)
+
+
+def test_differences_that_happen_to_be_0_and_1_get_students_interval() -> None:
+    values = [0.0, 1.0, 0.0, 0.0, 1.0]
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    assert estimate_mean_by_t(values).ci95 == pytest.approx((expected.low, expected.high))
+    assert estimate_mean_by_t([0.0, 0.0]).status == "degenerate"
 
 
 def test_other_values_get_students_interval() -> None:
