@@ -8,6 +8,7 @@ from typing import Any
 from llmeval.cli.columns import wrap
 from llmeval.cli.findings import has_finding
 from llmeval.cli.streams import one_line
+from llmeval.cli.training import describe_training
 from llmeval.reports.formats import format_seconds, format_usd
 
 FORM_MARK = "*"
@@ -128,6 +129,8 @@ def _performance(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "traffic", _traffic(traffic)
     if fallback := figures.get("fallback"):
         yield "note", f"scored in plain batches: {fallback}"
+    if learned := describe_training(figures.get("training") or {}):
+        yield "learned", learned
 
 
 def _traffic(traffic: Mapping[str, Any]) -> str:
