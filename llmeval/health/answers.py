@@ -109,12 +109,12 @@ class Unread:
         if worst is None or not worst[1].is_above(_UNREAD, _LEAST):
             return
         name, share = worst
-        best = min(other.share for other in self._metrics.values())
+        best, other = min((share.share, metric) for metric, share in self._metrics.items())
         yield share.finding(
             UNREAD,
             "error" if share.share > _GRAVE else "warning",
             f"{name}: no answer could be read out of {share} completions",
-            "another filter of this task reads them: report that metric"
+            f"{other} finds something in them: read some, and see which of the two reads rightly"
             if best < _UNREAD
             else "read some: ask for the format in the prompt, give examples (--num-fewshot), or "
             "let the task's pattern take what the model says",

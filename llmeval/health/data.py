@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from llmeval.health.counting import FrequentKeys
 from llmeval.health.finding import Finding, Metrics, Share
@@ -12,7 +13,7 @@ TWICE = "duplicate items"
 NO_SPREAD = "no spread"
 ERRORED = "questions without an answer"
 
-_TWICE = 0.01  # of samples: single ones are in most public data
+_TWICE = 0.05  # of samples: fewer are in most public data, and change little
 _TWICE_LEAST = 2
 _SPREAD_LEAST = 20  # samples: of fewer, all may well be right
 _ERRORED = 0.01  # of samples
@@ -64,7 +65,7 @@ class Spread:
 
     @property
     def tests(self) -> Mapping[str, int]:
-        return {}
+        return {NO_SPREAD: 1}
 
     def find(self, metrics: Metrics) -> Iterator[Finding]:
         """All metrics must be so: one filter that reads nothing is another finding."""
@@ -73,6 +74,7 @@ class Spread:
         if n < _SPREAD_LEAST or any(low != high for low, high, _ in ranges.values()):
             return
         values = {name: low for name, (low, _, _) in ranges.items()}
+        by_luck = max(_luck(value, n, metrics.get(name, {})) for name, value in values.items())
         words = {0.0: "every answer is wrong", 1.0: "every answer is right"}
         alike = set(values.values())
         named = ", ".join(f"{name} {value:g}" for name, value in values.items())
@@ -88,7 +90,16 @@ class Spread:
             count=n,
             n=n,
             examples=tuple(self._examples),
+            p=by_luck,
         )
+
+
+def _luck(value: float, n: int, metric: Mapping[str, Any]) -> float:
+    """Return how likely it is that one who guesses is wrong, or right, in all of n samples."""
+    chance = metric.get("chance")
+    if chance is None or value not in (0.0, 1.0):
+        return 0.0
+    return float(chance if value else 1 - chance) ** n
 
 
 class Errored:

@@ -124,7 +124,7 @@ class OneFavoured:
 
     @property
     def tests(self) -> Mapping[str, int]:
-        return {FAVOURED: len(self._places.picks) or len(self._targets)}
+        return {FAVOURED: len(self._places.right) or len(self._targets)}
 
     def find(self, metrics: Metrics) -> Iterator[Finding]:
         if self._places.n and (found := self._places.test()):
