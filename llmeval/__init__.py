@@ -5,6 +5,7 @@
     run = llmeval.run("hf:gpt2", ["hellaswag"], limit=100)
     run.summary["tasks"]["hellaswag"]["metrics"]["acc"]
     llmeval.load_run("results/...").samples.to_pandas()
+    llmeval.compare("results/A", "results/B").pairs[0].rows[0].verdict
 
 Importing this package is cheap; what is heavy is imported when it is used.
 """
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmeval.core import InformedModel, Model, ServedModel, Task
+    from llmeval.reports.compare import Comparison
     from llmeval.run_spec import RunSpec
     from llmeval.runs import Run
 
-__all__ = ["__version__", "load_run", "run"]
+__all__ = ["__version__", "compare", "load_run", "run"]
 __version__ = "0.1.0"
 
 
@@ -101,3 +103,46 @@ def load_run(path: str | Path) -> Run:
     from llmeval.runs import load_run as load
 
     return load(path)
+
+
+def compare(
+    baseline: str | Path | Run,
+    challenger: str | Path | Run,
+    *more: str | Path | Run,
+    tasks: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    all_metrics: bool = False,
+    across_forms: bool = False,
+    partial: bool = False,
+    examples: int = 2,
+    out: str | Path | None = None,
+) -> Comparison:
+    """Compare runs with a baseline, item by item; see ``docs/comparing.md``.
+
+    Args:
+        baseline, challenger, more: runs, their folders, ids, tags, or ``latest``.
+        tasks: only these tasks and groups.
+        metrics: only these metrics; each task's first by default.
+        all_metrics: every metric that both runs have.
+        across_forms: compare what was asked in different forms.
+        partial: take interrupted runs, too.
+        examples: items that changed sides to tell in full, for each task in each direction.
+        out: folder of records.
+
+    Raises:
+        UsageError: the runs are not comparable; its text says why.
+    """
+    from llmeval.reports.compare import Options, Wanted, compare_runs
+    from llmeval.runs import Run
+    from llmeval.runs.find import find_run
+
+    runs = [
+        run if isinstance(run, Run) else find_run(str(run), out)
+        for run in (baseline, challenger, *more)
+    ]
+    wanted = Wanted(
+        tasks=None if tasks is None else tuple(tasks),
+        metrics=None if metrics is None else tuple(metrics),
+        all_metrics=all_metrics,
+    )
+    return compare_runs(runs, Options(wanted, across_forms, partial, examples))

@@ -29,7 +29,7 @@ exit codes: 0 compared, 2 not comparable, 3 a challenger is worse (with --fail-o
 """
 
 _EXAMPLES = 1
-_EXAMPLES_KEPT = 10  # in JSON and on pages
+_EXAMPLES_KEPT = 5  # in JSON and on pages
 
 
 def main(argv: Sequence[str]) -> int:

@@ -21,7 +21,6 @@ Digests = NDArray[np.uint64]
 
 _NEEDED = ("content", "asked")
 
-# Rows come in the order of the files and of their rows: DuckDB preserves it.
 _QUERY = """
 SELECT
     (list_position($paths, filename) - 1)::INTEGER AS run,
@@ -33,7 +32,8 @@ SELECT
     coalesce(('0x' || asked)::UBIGINT, 0) AS asked,
     CASE WHEN cluster IS NULL THEN 0 ELSE hash(cluster) END AS cluster,
     {names}
-FROM read_parquet($paths, filename = true)
+    file_row_number::INTEGER AS row
+FROM read_parquet($paths, filename = true, file_row_number = true)
 WHERE list_contains($tasks, task) AND list_contains($metrics, metric)
 """
 
@@ -136,7 +136,20 @@ def read_scores(
         raise _find_unreadable(runs, error) from error
     if np.ma.isMaskedArray(columns["content"]):
         raise UsageError("the records cannot be read: an item has no digest of its data")
-    return ScoreTable(runs, *found, columns)
+    return ScoreTable(runs, *found, _put_in_order(columns))
+
+
+def _put_in_order(columns: dict[str, Any]) -> dict[str, Any]:
+    """Put rows run by run, each in the order of its record.
+
+    They mostly come so, but not always: of two small files, DuckDB's threads now and then finish
+    the second one first.
+    """
+    place = columns["run"].astype(np.int64) << 32 | columns.pop("row")
+    if (np.diff(place) > 0).all():
+        return columns
+    order = np.argsort(place)
+    return {name: column[order] for name, column in columns.items()}
 
 
 def _find_names(

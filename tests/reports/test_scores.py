@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llmeval.core import UsageError
-from llmeval.reports.scores import read_scores
+from llmeval.reports.scores import _put_in_order, read_scores
 from llmeval.runs import Run, load_run
 from llmeval.session import execute
 from tests.support.fake_run import make_spec
@@ -88,3 +88,15 @@ def test_a_digest_that_is_none_is_an_error_with_the_record(run: Run, tmp_path: P
     pq.write_table(run.scores.set_column(index, "content", column), tmp_path / "scores.parquet")
     with pytest.raises(UsageError, match="cannot be read"):
         read_scores([load_run(tmp_path)])
+
+
+def test_rows_stand_run_by_run_however_they_come() -> None:
+    """DuckDB gave the second of two small files first in one read of twenty."""
+    columns = {
+        "run": np.array([1, 1, 0, 0], dtype=np.int32),
+        "row": np.array([0, 1, 1, 0], dtype=np.int32),
+        "value": np.array([10.0, 11.0, 1.0, 0.0]),
+    }
+    found = _put_in_order(columns)
+    assert found["run"].tolist() == [0, 0, 1, 1]
+    assert found["value"].tolist() == [0.0, 1.0, 10.0, 11.0]

@@ -241,9 +241,9 @@ class _Comparing:
         ours, theirs = self._sides
         notes = []
         if ours.fingerprint and ours.fingerprint == theirs.fingerprint:
+            how = "how it was asked, or decoding noise" if self._formed else "decoding noise"
             notes.append(
-                "Both runs are of the same model, by its fingerprint: what differs is decoding "
-                "noise, or how it was run."
+                f"Both runs are of the same model, by its fingerprint: it differs by {how}."
             )
         notes += [
             f"{side.label} was interrupted: only the items that it came to are compared."

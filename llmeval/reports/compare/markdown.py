@@ -76,10 +76,12 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
     )
     yield _emphasise(table(head, [_cells(row) for row in rows]))
     yield ""
-    if folded:
-        yield f"{folded} subtasks without a finding are left out."
-        yield ""
-    notes = [*tell_forms(pair), *(f"Not compared: {told}" for told in _excluded(pair, labels))]
+    left_out = [f"{folded} subtasks without a finding are left out."] if folded else []
+    notes = [
+        *left_out,
+        *tell_forms(pair),
+        *(f"Not compared: {told}" for told in _excluded(pair, labels)),
+    ]
     for note in [*notes, *list_notes(pair, labels)]:
         yield f"- {escape_markdown(note)}"
     yield from _flips(pair, labels)

@@ -34,7 +34,8 @@ def sum_up(pair: Pair, label: str, other: str) -> str:
     total = pair.family_size("headline")
     order: tuple[Verdict, ...] = ("worse", "better", "no difference seen", "not estimable")
     seen = [f"{verdict} in {pair.count(verdict)}" for verdict in order if pair.count(verdict)]
-    what = "task" if total == 1 else "tasks"
+    names = {row.name for row in pair.rows if row.is_headline}
+    what = ("task" if total == 1 else "tasks") if len(names) == total else "comparisons"
     return f"{label} against {other}: {', '.join(seen)} of {total} {what}"
 
 
@@ -145,7 +146,10 @@ def say_prompt(flip: Flip) -> str:
     return end_of_prompt(flip.prompt, _LETTERS) or "nothing"
 
 
-COST_HEAD = ("run", "questions", "repeated", "tokens in", "tokens out", "cost", "model", "in all")
+COST_HEAD = (
+    *("run", "questions", "repeated", "tokens in", "tokens out"),
+    *("cost", "model time", "total time"),
+)
 COST_NOTE = "Of the whole runs. Repeated questions were answered before and took nothing."
 
 
