@@ -102,7 +102,7 @@ def _fit(one: Codes, other: Codes, won: Floats, players: int) -> tuple[Floats, F
         step = bread @ (wins - met * chance).sum(axis=1)
         # A whole step overshoots where someone nearly always wins.
         strengths = strengths + step * min(1.0, 1.0 / max(float(np.abs(step).max()), 1e-300))
-        if np.abs(step).max() < 1e-11:
+        if np.abs(step).max() < 1e-8:  # the next would be of the order of its square
             return strengths - strengths.mean(), bread
     raise ArithmeticError(f"Bradley-Terry strengths did not settle in {STEPS} steps")
 
