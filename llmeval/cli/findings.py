@@ -50,11 +50,11 @@ def list_findings(summary: Mapping[str, Any], width: int, *, color: bool = False
     lines = [line for kind in shown for line in _describe(kind, width, color)]
     count = sum(len(kind) for kind in kinds)
     rest = sum(len(kind) for kind in kinds[_SHOWN:])
-    if rest:
-        lines.append(paint(f"   and {rest} more findings of other kinds", DIM, color))
+    notes = [f"and {rest} more findings of other kinds"] if rest else []
     if rest or count > len(shown):
-        note = "   all of them with examples: `llmeval view`, or `health` in summary.json"
-        lines.append(paint(note, DIM, color))
+        notes.append("all of them with examples: `llmeval view`, or `health` in summary.json")
+    for note in notes:
+        lines += [paint(line, DIM, color) for line in wrap(note, width, "   ")]
     return lines
 
 

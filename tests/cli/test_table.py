@@ -190,3 +190,125 @@ def test_color_is_only_added_never_needed() -> None:
 
 def test_names_cannot_smuggle_control_characters() -> None:
     assert not any("\x1b" in line for line in render(summary({"t\x1b[2J\n": task()}), 100))
+
+
+def finding(check: str = "cut answers", severity: str = "warning", **more: Any) -> dict[str, Any]:
+    row = {
+        "check": check,
+        "severity": severity,
+        "what": "7 of 10 answers ended at the token limit",
+        "mend": "allow more",
+        "share": 0.7,
+    }
+    return {**row, **more}
+
+
+def with_health(*findings: dict[str, Any], run: Any = (), **tasks: Any) -> dict[str, Any]:
+    told = summary({"t": {**task(), "health": list(findings)}, **tasks})
+    return {**told, "health": list(run)}
+
+
+def test_a_task_with_findings_is_marked_and_the_findings_say_what_to_do() -> None:
+    lines = render(with_health(finding(), finding("empty answers", "error", what="all empty")), 100)
+    (row,) = body(lines)
+    assert row.endswith("!!2")
+    at = lines.index("!! t: all empty")
+    assert lines[at : at + 4] == [
+        "!! t: all empty",
+        "   -> allow more",
+        "!  t: 7 of 10 answers ended at the token limit",
+        "   -> allow more",
+    ]
+
+
+def test_one_warning_is_one_mark() -> None:
+    (row,) = body(render(with_health(finding()), 100))
+    assert row.endswith("  !")
+
+
+def test_a_healthy_run_says_so_and_has_no_column_for_it() -> None:
+    lines = render(with_health(), 100)
+    assert "health  nothing found" in lines
+    assert not lines[2].endswith("health")
+
+
+def test_a_record_from_before_the_checks_says_nothing() -> None:
+    assert not any("health" in line for line in render(summary({"t": task()}), 100))
+
+
+def test_the_same_in_many_tasks_is_said_once_with_the_worst() -> None:
+    told = mmlu()
+    for i, entry in enumerate(told["tasks"].values()):
+        entry["health"] = [finding(what=f"{i} of 100", share=i / 100)]
+    told["health"] = []
+    lines = render(told, 200)
+    assert "!  mmlu_a_subject_with_a_long_name_56: 57 of 100 (the worst of 58 tasks with cut" in (
+        " ".join(lines)
+    )
+    assert [line.split()[-1] for line in body(lines)[:4]] == ["!57", "!28", "!29", "!"]
+
+
+def test_the_run_has_findings_of_its_own() -> None:
+    lines = render(with_health(run=[finding("chat template missing", what="it chats")]), 100)
+    assert "!  it chats" in lines
+    assert not any("nothing found" in line for line in lines)
+
+
+def test_of_many_kinds_of_findings_six_are_shown() -> None:
+    many = [finding(f"check {i}", "error" if i == 9 else "warning") for i in range(10)]
+    lines = render(with_health(*many), 100)
+    assert sum(line.startswith(("! ", "!!")) for line in lines) == 6
+    assert "   and 4 more findings of other kinds" in lines
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_findings_and_figures_fit_the_terminal(width: int) -> None:
+    long = finding(what="任务 word " * 40, mend="do this " * 40)
+    figures = {"computed_tokens": 10**9, "distinct_tokens": 10**9, "fallback": "because " * 30}
+    told = with_health(long, run=[long])
+    lines = render(told, width, performance=figures)
+    start = next(i for i, line in enumerate(lines) if line.startswith("! "))
+    assert max(map(cell_len, lines[start:])) <= width
+
+
+def test_text_of_models_in_findings_cannot_move_the_cursor() -> None:
+    lines = render(with_health(finding(what="the answer '\x1b[2J\n' was given")), 100)
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_what_tasks_cost_stands_beside_them_and_the_whole_below() -> None:
+    told = summary(
+        {
+            "a": {**task(), "usage": {"usd": 0.25}},
+            "b": {**task(), "usage": {"usd": 0.5}},
+            "c": task(),
+        },
+        {"both": group("a", "b", acc=metric())},
+    )
+    told["usage"]["usd"] = 0.75
+    lines = render(told, 120)
+    rows = {line.split()[0]: line.split()[-1] for line in body(lines)}
+    assert rows["both"] == "$0.7500"
+    assert rows["a"] == "$0.2500"
+    assert rows["c"] == "5"  # no price is known: its shots are the last column
+    assert "cost    $0.7500" in lines
+
+
+def test_answers_of_the_journal_cost_nothing_again() -> None:
+    told = summary({"t": {**task(), "usage": {"usd": 0.5}}})
+    told["usage"]["usd"] = None
+    lines = render(told, 120)
+    assert "cost    $0.0000, $0.5000 without the journal and repeated questions" in lines
+
+
+def test_a_count_of_what_was_cut_is_left_to_the_finding() -> None:
+    told = with_health(finding())
+    told["usage"]["cut"] = 7
+    assert sum("ended at the token limit" in line for line in render(told, 100)) == 1
+
+
+def test_a_rate_beyond_the_machines_own_is_not_told() -> None:
+    """Its matrix rate was measured while others used the machine."""
+    figures = {"computed_tokens": 10, "tokens_per_second": 5.0, "matmul_share": 46.5}
+    lines = render(summary({"t": task()}), 120, performance=figures)
+    assert lines[-1] == "speed   computed 10 tokens, 5 tokens/s"

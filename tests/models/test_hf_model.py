@@ -28,7 +28,7 @@ from llmeval.core import (
     Sampling,
     UsageError,
 )
-from llmeval.models.chat import warn_once
+from llmeval.models.chat import judge_template, warn_once
 from llmeval.models.hf.batching import Cutter, MemoryGuard
 from llmeval.models.hf.identity import digest_folder
 from tests.models.asking import ask
@@ -249,6 +249,34 @@ def test_a_template_from_a_file_changes_the_fingerprint(
     model = load(gpt2_dir, chat_template=str(path))
     assert model.apply_chat_template([{"role": "user", "content": "Hi"}], True) == "Hi|"
     assert model.fingerprint != gpt2.fingerprint
+
+
+def test_prompts_that_begin_with_bos_twice_are_reported(llama_dir: Path, load: Any) -> None:
+    """Where a text begins with BOS none is added, so two are those that the text has itself."""
+    model = load(llama_dir)
+    ask(model, [LoglikelihoodRequest("<s>The fox", " runs"), GenerateRequest("<s>The fox")])
+    assert model.report()["doubled_bos"] == 0
+    ask(model, [LoglikelihoodRequest("<s><s>The fox", " runs"), GenerateRequest("<s><s>The fox")])
+    assert model.report()["doubled_bos"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("template", "verdict"),
+    [
+        ("{{ messages[0].content }}<|im_end|>", "not learned"),
+        ("{{ messages[0].content }}</s>", "learned"),
+        ("{{ messages[0].content + eos_token }}", "learned"),
+        (None, None),
+    ],
+)
+def test_a_template_is_learned_if_its_turns_end_as_answers_do(
+    llama_dir: Path, template: str | None, verdict: str | None
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(llama_dir)
+    tokenizer.chat_template = template
+    assert judge_template(tokenizer, [tokenizer.eos_token_id]) == verdict
 
 
 def test_a_template_that_refuses_system_messages_is_asked_without(
