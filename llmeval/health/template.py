@@ -54,7 +54,7 @@ class RunFacts:
         if found := _CHATS.search(name):
             return f"its name says {found[0]!r}"
         if self.model.get("chat_template") == "learned":
-            return "it ends its answers as its chat template ends a turn"
+            return "its answers end with a token of its chat template"
         return None
 
     @property

@@ -60,23 +60,23 @@ def render_chat(
 
 
 def judge_template(tokenizer: Any, end_ids: Collection[int]) -> str | None:
-    """Say whether a model has learned its chat template: do its answers end as a turn does?
+    """Say whether a model has learned its chat template: does a token of turns end its answers?
 
-    Base models may carry the template of the chat model that was made of them.
+    A base model may carry the template of the chat model that was made of it, and ends its answers
+    with the end of a text.
 
     Args:
         end_ids: the tokens that end an answer.
 
     Returns:
-        ``learned`` or ``not learned``; None where there is no template.
+        ``learned``; ``present`` where that cannot be told; None where there is no template.
     """
     template = tokenizer.chat_template
     if not template:
         return None
     text = "".join(template.values()) if isinstance(template, Mapping) else str(template)
     ends = [tokenizer.decode([token]) for token in end_ids]
-    closes = "eos_token" in text or any(end and end in text for end in ends)
-    return "learned" if closes else "not learned"
+    return "learned" if any(end and end in text for end in ends) else "present"
 
 
 @functools.cache

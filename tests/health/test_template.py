@@ -28,7 +28,7 @@ def test_a_chat_model_asked_in_plain_texts(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "template"),
     [
-        ("hf:Qwen/Qwen2.5-0.5B", "not learned"),  # base, with its sibling's template
+        ("hf:Qwen/Qwen2.5-0.5B", "present"),  # base, with its sibling's template
         ("hf:Qwen/Qwen3-8B-Base", "learned"),
         ("hf:google/gemma-3-1b-pt", "learned"),
         ("hf:gpt2", None),

@@ -263,13 +263,13 @@ def test_prompts_that_begin_with_bos_twice_are_reported(llama_dir: Path, load: A
 @pytest.mark.parametrize(
     ("template", "verdict"),
     [
-        ("{{ messages[0].content }}<|im_end|>", "not learned"),
+        ("{{ messages[0].content }}<|im_end|>", "present"),
+        ("{{ messages[0].content + eos_token }}", "present"),
         ("{{ messages[0].content }}</s>", "learned"),
-        ("{{ messages[0].content + eos_token }}", "learned"),
         (None, None),
     ],
 )
-def test_a_template_is_learned_if_its_turns_end_as_answers_do(
+def test_a_template_is_learned_if_a_token_of_its_turns_ends_answers(
     llama_dir: Path, template: str | None, verdict: str | None
 ) -> None:
     from transformers import AutoTokenizer
