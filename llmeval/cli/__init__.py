@@ -29,6 +29,7 @@ VERBS = {
     "rerun": "do a run once more from its manifest, and say whether the same comes out",
     "tasks": "list tasks, or show one",
     "models": "list the kinds of model that can be named",
+    "view": "look at runs in a browser: results, slices, calibration, every sample",
     "data": "local data sets: list, add, verify, compare",
     "compare": "compare runs item by item: what differs, how sure that is, what could be seen",
     "init": "make a workspace: a folder with tasks of your own",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,10 +129,11 @@ class Items:
 
         self.runs = tuple(runs)
         self._names = _metric_names(self.runs)
-        self.connection = duckdb.connect()
+        self._lock = Lock()
+        self._connection = duckdb.connect()
         try:
             for k, run in enumerate(self.runs):
-                _load_side(self.connection, k, run, self._names, paired=len(self.runs) > 1)
+                _load_side(self._connection, k, run, self._names, paired=len(self.runs) > 1)
             self.facets: list[Facet] = self._join()
         except duckdb.Error as error:
             raise _explain(self.runs, error) from error
@@ -142,20 +144,25 @@ class Items:
         sides = "ab"[: len(self.runs)]
         columns = []
         for k, (side, table) in enumerate(zip(sides, tables, strict=True)):
-            self.connection.register(f"labels{k}", table)
+            self._connection.register(f"labels{k}", table)
             columns += [f"{side}.{name} AS {name}_{k}" for name in ("row", "status", "answer")]
             columns += [f"{side}.value_{m} AS value_{k}_{m}" for m in range(len(self._names))]
         for j in range(len(facets)):
             codes = ", ".join(f"labels{k}.facet_{j}" for k in range(len(sides)))
             columns.append(f"coalesce({codes}, NULL) AS facet_{j}")
         template = _PAIR if len(sides) > 1 else _ONE
-        self.connection.execute(template.format(columns=", ".join(columns)))
+        self._connection.execute(template.format(columns=", ".join(columns)))
         for k in range(len(sides)):
-            self.connection.unregister(f"labels{k}")
+            self._connection.unregister(f"labels{k}")
         return facets
 
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection of one's own to the table: threads may not share one."""
+        with self._lock:
+            return self._connection.cursor()
+
     def __len__(self) -> int:
-        return int(self.connection.cursor().execute("SELECT count(*) FROM items").fetchall()[0][0])
+        return int(self.cursor().execute("SELECT count(*) FROM items").fetchall()[0][0])
 
     @cached_property
     def metrics(self) -> list[MetricColumn]:
@@ -165,14 +172,14 @@ class Items:
             tests = " AND ".join(
                 f"coalesce(bool_and(value_{k}_{m} IN (0, 1)), true)" for k in range(len(self.runs))
             )
-            row = self.connection.cursor().execute(f"SELECT {tests} FROM items").fetchall()[0]
+            row = self.cursor().execute(f"SELECT {tests} FROM items").fetchall()[0]
             columns.append(MetricColumn(name, bool(row[0]), _direction(self.runs, name)))
         return columns
 
     @cached_property
     def tasks(self) -> list[dict[str, Any]]:
         """Each task's name, number of items, and the metric that stands first in its summary."""
-        counts = self.connection.cursor().execute(
+        counts = self.cursor().execute(
             "SELECT task, count(*), min(position) FROM items GROUP BY task ORDER BY 3"
         )
         return [
@@ -190,7 +197,7 @@ class Items:
 
     def columns(self) -> dict[str, list[Any]]:
         """Return the whole table as lists, in the order of the items."""
-        cursor = self.connection.cursor().execute("SELECT * FROM items ORDER BY position")
+        cursor = self.cursor().execute("SELECT * FROM items ORDER BY position")
         return {name: _plain(column) for name, column in cursor.fetchnumpy().items()}
 
     @property
@@ -210,7 +217,7 @@ class Items:
         where = "" if positions is None else "WHERE list_contains($positions, position)"
         query = f"SELECT {columns} FROM items {joins} {where} ORDER BY position"
         parameters = {} if positions is None else {"positions": list(positions)}
-        cursor = self.connection.cursor().execute(query, parameters)
+        cursor = self.cursor().execute(query, parameters)
         while batch := cursor.fetchmany(_BATCH):
             for row in batch:
                 yield [
