@@ -8,7 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from llmeval.core import GenerateRequest, Generation, Metric, Sample, Score, TaskGroup
+from llmeval.core import (
+    GenerateRequest,
+    Generation,
+    Metric,
+    Request,
+    Response,
+    Sample,
+    Score,
+    TaskGroup,
+)
 from llmeval.core.hashes import fingerprint
 from llmeval.runs import Run, Tally, summarize_groups, summarize_tasks
 from llmeval.runs.files import write_json
@@ -20,7 +29,8 @@ from llmeval.stats import Estimate, estimate_mean
 class Item:
     """A sample: its scores by metric (a number, or a whole `Score`), and what was said.
 
-    ``question`` is the data row's content (the id unless given), ``prompt`` how it was asked.
+    ``question`` is the data row's content (the id unless given), ``prompt`` how it was asked;
+    ``exchanges`` are requests with their responses in place of one question and its ``answer``.
     """
 
     id: str
@@ -31,6 +41,7 @@ class Item:
     target: str | None = "the target"
     cluster: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    exchanges: Sequence[tuple[Request, Response]] | None = None
 
 
 def mean(items: Sequence[Any], clusters: Sequence[str] | None) -> Estimate:
@@ -106,4 +117,7 @@ def _rows(item: Item) -> tuple[Sample, list[tuple[Any, Any]], list[Score]]:
         score if isinstance(score, Score) else Score(name, float(score), extracted=item.answer)
         for name, score in item.scores.items()
     ]
-    return sample, [(request, Generation(item.answer))], scores
+    exchanges = item.exchanges
+    if exchanges is None:
+        exchanges = [(request, Generation(item.answer))]
+    return sample, list(exchanges), scores
