@@ -22,6 +22,7 @@ _EXAMPLE = "mlflow:sqlite:///mlflow.db or mlflow:http://HOST:5000"
 _INSTALL = "pip install 'llmeval[mlflow]'"
 _EXPERIMENT = "llmeval"
 _RUN_ID, _WRITTEN, _FILES = "llmeval.run_id", "llmeval.written", "llmeval.files"
+_SQLITE = "sqlite:///"
 _BATCH = 100  # parameters, tags or metrics of a call: what a server takes at once
 
 _VARIABLES = {
@@ -66,7 +67,7 @@ def log(where: str, entries: Entries) -> str:
 
     A run that is there already goes on where it was broken off, or is brought up to date.
     """
-    uri = where or os.environ["MLFLOW_TRACKING_URI"]
+    uri = _absolute(where or os.environ["MLFLOW_TRACKING_URI"])
     with usual_variables(_VARIABLES):
         from mlflow import MlflowClient
 
@@ -77,6 +78,16 @@ def log(where: str, entries: Entries) -> str:
         if not _is_current(run, entries):
             _write(client, run.info.run_id, entries)
         return f"run {run.info.run_id} of experiment {name}"
+
+
+def _absolute(uri: str) -> str:
+    """Return a URI whose path does not depend on the folder that this is."""
+    scheme, (path, mark, query) = _scheme(uri), uri.removeprefix(_SQLITE).partition("?")
+    if scheme == "" or (scheme == "file" and not uri.startswith("file:/")):
+        return Path(uri.removeprefix("file:")).resolve().as_uri()
+    if uri.startswith(_SQLITE) and path and not path.startswith(":memory:"):
+        return f"{_SQLITE}{Path(path).resolve()}{mark}{query}"
+    return uri
 
 
 def _find_experiment(client: MlflowClient, name: str, uri: str) -> str:
@@ -96,10 +107,9 @@ def _find_experiment(client: MlflowClient, name: str, uri: str) -> str:
 
 def _beside(uri: str) -> str | None:
     """Return where files go: beside a local database, not into whatever folder this is."""
-    path = uri.removeprefix("sqlite:///")
-    if path == uri or not path or path.startswith(":memory:"):
-        return None
-    return (Path(path.partition("?")[0]).resolve().parent / "mlruns").as_uri()
+    path = Path(uri.removeprefix(_SQLITE).partition("?")[0])
+    local = uri.startswith(_SQLITE) and path.is_absolute()
+    return (path.parent / "mlruns").as_uri() if local else None
 
 
 def _find_run(client: MlflowClient, experiment: str, entries: Entries) -> Any:
