@@ -103,8 +103,8 @@ def mean_interval(totals: Totals, bounds: Interval) -> Interval:
             return _pvalue(totals, null, bounds, side) - 0.025
 
         # At a bound the test is void; just inside it, p tells on which side of the limit one is.
-        inside = start + 1e-9 * (end - start)
-        if start == end or excess(inside) >= 0:
+        inside = start + math.copysign(1e-9 * (high - low), end - start)
+        if abs(end - start) <= 1e-9 * (high - low) or excess(inside) >= 0:
             return start
         return float(brentq(excess, inside, end, xtol=1e-8 * (high - low)))
 
@@ -188,6 +188,7 @@ def gaffke_pvalue(units: Floats, worst: ArrayLike, counts: ArrayLike = 1.0) -> F
     """
     lowest = np.broadcast_to(np.asarray(worst, dtype=np.float64), units.shape[:-1])
     times = np.broadcast_to(np.asarray(counts, dtype=np.float64), units.shape)
+    units = np.where(np.abs(units) < 1e-12 * np.abs(lowest[..., None]), 0.0, units)  # rounding
     smallest, largest = units.min(axis=-1), units.max(axis=-1)
     with np.errstate(all="ignore"):
         equal = (lowest / (lowest - largest)) ** times.sum(axis=-1)

@@ -88,7 +88,7 @@ def bradley_terry(
 
 
 def _fit(one: Codes, other: Codes, won: Floats, players: int) -> tuple[Floats, Floats]:
-    """Return [K] strengths of mean 0 and [K, K], the inverse of the information in that space."""
+    """Return [K] strengths of mean 0 and [K, K], the inverse information about them."""
     wins, met = np.zeros((players, players)), np.zeros((players, players))
     np.add.at(wins, (one, other), won)
     np.add.at(wins, (other, one), 1 - won)
@@ -97,8 +97,7 @@ def _fit(one: Codes, other: Codes, won: Floats, players: int) -> tuple[Floats, F
     strengths: Floats = np.zeros(players)
     for _ in range(STEPS):
         chance = _win_chance(np.subtract.outer(strengths, strengths))
-        information = _laplacian(met * chance * (1 - chance))
-        bread = np.linalg.pinv(information, hermitian=True).astype(np.float64)
+        bread = _invert_laplacian(met * chance * chance.T)
         step = bread @ (wins - met * chance).sum(axis=1)
         # A whole step overshoots where someone nearly always wins.
         strengths = strengths + step * min(1.0, 1.0 / max(float(np.abs(step).max()), 1e-300))
@@ -124,9 +123,12 @@ def _win_chance(lead: Floats) -> Floats:
     return chance
 
 
-def _laplacian(weights: Floats) -> Floats:
-    result: Floats = np.diag(weights.sum(axis=1)) - weights
-    return result
+def _invert_laplacian(weights: Floats) -> Floats:
+    """[K, K] the pseudo-inverse of a connected graph's Laplacian, whose null space is known."""
+    laplacian = np.diag(weights.sum(axis=1)) - weights
+    level = float(np.trace(laplacian)) / len(weights) ** 2
+    inverse = np.linalg.inv(laplacian + level) - 1 / (level * len(weights) ** 2)
+    return inverse.astype(np.float64)
 
 
 def _check(one: Codes, other: Codes, won: Floats, players: int) -> None:
