@@ -70,12 +70,13 @@ def pair_items(table: ScoreTable, task: str, metric: str, *, across_forms: bool)
     aggregation = whole[0].get("aggregation", "mean")
     scores, sums = _read_scores(table, task, metric), None
     problem = _find_problem(whole)
-    if problem is None and aggregation != "mean":
+    if aggregation != "mean":
         lists = [read_items(run, task, metric) for run in table.runs]
         try:
             scores, sums = _place_items(scores, lists, aggregation)
         except (TypeError, ValueError, IndexError, KeyError) as error:
-            problem = f"its items cannot be aggregated: {type(error).__name__}: {error}"
+            why = f"its items cannot be aggregated: {type(error).__name__}: {error}"
+            problem = problem or why
     problem = problem or _check_values(scores, sums, aggregation, whole)
     matched = match(scores, across_prompts=across_forms)
     both = len(matched.runs) == 2
@@ -131,9 +132,9 @@ def _find_problem(whole: Whole) -> str | None:
 def _place_items(
     scores: Scores, lists: Sequence[Items], aggregation: str
 ) -> tuple[Scores, tuple[Summed, Summed] | None]:
-    """Give every row its value; where there are sums instead, its place in its run's rows."""
+    """Give every row its value; where the metric is no function of such, its place in its run."""
     values = np.full(len(scores.run), np.nan)
-    sums = None
+    sums, has_values = None, aggregation in (*aggregations.MEANS, aggregations.MEDIAN)
     if aggregation in aggregations.SUMS:
         # Both at once, so that both have the same statistics (a column for each label).
         joint = aggregations.SUMS[aggregation]([*lists[0].items, *lists[1].items])
@@ -142,7 +143,7 @@ def _place_items(
     plain = aggregations.MEANS.get(aggregation, aggregations.MEANS["mean"])
     for number, found in enumerate(lists):
         rows = int(np.searchsorted(scores.run, number)) + np.asarray(found.rows, dtype=np.intp)
-        values[rows] = plain(found.items) if sums is None else np.arange(len(rows))
+        values[rows] = plain(found.items) if has_values else np.arange(len(rows))
     return replace(scores, value=values), sums
 
 
