@@ -18,7 +18,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
 from llmeval.core import (
@@ -110,19 +110,16 @@ def test_logistic_regression_of_a_label() -> None:
     assert 0.6 < share_right(model, test) < 1  # so that the comparison is about something
 
 
-def test_neighbours_by_hand() -> None:
+def test_neighbours_and_one_more_with_the_shares_of_the_classes() -> None:
     training, test = noisy_labels(200, 3), noisy_labels(40, 4)
     texts, labels = as_direct(training)
     words = TfidfVectorizer(token_pattern=r"\w+", ngram_range=(1, 2))
-    far = 1 - cosine_similarity(words.fit_transform(texts), words.transform([q for q, _ in test]))
-    good = np.array([label == "good" for label in labels])
-    expected = []
-    for column in far.T:
-        near = np.argsort(column, kind="stable")[:15]
-        weights = 1 / column[near]
-        share = (weights * good[near]).sum() / weights.sum()
-        expected.append((15 * share + good.mean()) / 16)
-    np.testing.assert_allclose(ours(learn("knn", Learnable(training)), test)[:, 1], expected)
+    direct = KNeighborsClassifier(15, metric="cosine", weights="distance", algorithm="brute")
+    direct.fit(words.fit_transform(texts), labels)
+    found = direct.predict_proba(words.transform([q for q, _ in test]))
+    shares = np.array([labels.count(label) for label in direct.classes_]) / len(labels)
+    expected = (15 * found + shares) / 16
+    np.testing.assert_allclose(ours(learn("knn", Learnable(training)), test), expected, rtol=1e-6)
 
 
 def test_boosted_trees_of_components_and_counts() -> None:

@@ -24,6 +24,7 @@ def load_baseline(name: str, settings: ModelSettings | None = None) -> Baseline:
     """
     if name in BASELINES:
         return BASELINES[name].load(settings or ModelSettings())
-    near = difflib.get_close_matches(name, BASELINES, n=2)
+    near = [known for known in BASELINES if name and name in known]
+    near = near or difflib.get_close_matches(name, BASELINES, n=2)
     guess = f"did you mean {' or '.join(near)}? " if near else ""
     raise UsageError(f"unknown baseline {name!r}", mend=f"{guess}known: {', '.join(BASELINES)}")

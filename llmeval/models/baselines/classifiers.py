@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, normalize
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from llmeval.models.baselines.hyperparameters import LOGREG, NEIGHBOURS, TOPICS, TREES, WORDS
 
 _QUESTION, _CHOICE = 0, 1  # columns of pairs
+_NO_DISTANCE = 1e-12  # equal texts
 # One thread: the last digits are the same everywhere, and a question is too small for more.
 _THREADS = ThreadpoolController()
 _WORD = re.compile(WORDS["token_pattern"])
@@ -122,32 +122,41 @@ def make_knn(paired: bool, seed: int) -> Any:
     if paired:
         parts = ("question", _words(), _QUESTION), ("choice", _words(), _CHOICE)
         features = _columns(*parts, dense=False)
-    return make_pipeline(features, Neighbours(**NEIGHBOURS))
+    return make_pipeline(features, Neighbours())
 
 
-class Neighbours(KNeighborsClassifier):  # type: ignore[misc]
-    """Nearest neighbours, and one more that has the classes' shares of all rows.
+class Neighbours(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """The nearest training rows, weighted by 1 / distance, and one more with the classes' shares.
 
     So no class has probability 0, and a text without a known word, which is equally far from every
-    row, has the shares alone.
+    row, has the shares alone. scikit-learn's ``KNeighborsClassifier`` would go through all training
+    rows for each question; columns give it only those that share a word with it.
     """
 
     def fit(self, X: Any, y: Any) -> Neighbours:  # noqa: N803
-        self.set_params(n_neighbors=min(NEIGHBOURS["n_neighbors"], len(y)))
-        super().fit(X, y)
-        self.shares_ = np.unique(y, return_counts=True)[1] / len(y)
+        self.columns_ = normalize(X).tocsc()
+        self.classes_, self.labels_ = np.unique(y, return_inverse=True)
+        self.shares_ = np.bincount(self.labels_) / len(y)
         return self
 
     def predict_proba(self, X: Any) -> Any:  # noqa: N803
-        k = self.n_neighbors
-        found = (k * super().predict_proba(X) + self.shares_) / (k + 1)
-        return np.where(X.getnnz(axis=1)[:, None] > 0, found, self.shares_)
+        similarity = (self.columns_ @ normalize(X).T).toarray().T
+        k = min(NEIGHBOURS["neighbours"], similarity.shape[1])
+        near = np.argpartition(-similarity, k - 1)[:, :k]
+        far = 1 - np.take_along_axis(similarity, near, 1)
+        weights = 1 / np.maximum(far, _NO_DISTANCE)
+        votes = [weights * (self.labels_[near] == label) for label in range(len(self.classes_))]
+        found = (
+            np.stack([vote.sum(axis=1) for vote in votes], axis=1) / weights.sum(axis=1)[:, None]
+        )
+        known = X.getnnz(axis=1)[:, None] > 0
+        return np.where(known, (k * found + self.shares_) / (k + 1), self.shares_)
 
 
 ALGORITHMS: dict[str, Callable[[bool, int], Any]] = {
     "LogisticRegression": make_logreg,
     "HistGradientBoostingClassifier": make_gbdt,
-    "KNeighborsClassifier": make_knn,
+    "nearest neighbours": make_knn,
 }
 """Makes a pipeline, from whether inputs are pairs and a seed."""
 
@@ -160,7 +169,8 @@ def _words() -> Any:
 
 
 def _topics(seed: int) -> Any:
-    return make_pipeline(_words(), Topics(TOPICS, seed))
+    words = TfidfVectorizer(**{**WORDS, "max_features": TOPICS["max_features"]})
+    return make_pipeline(words, Topics(TOPICS["components"], seed))
 
 
 def _overlap() -> tuple[str, Any, list[int]]:

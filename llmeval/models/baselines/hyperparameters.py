@@ -23,16 +23,11 @@ LOGREG: dict[str, Any] = {"C": 1.0, "max_iter": 1000}
 TREES: dict[str, Any] = {"learning_rate": 0.1, "max_iter": 100, "early_stopping": False}
 """Of ``HistGradientBoostingClassifier``."""
 
-TOPICS = 100
-"""Components of ``TruncatedSVD``, which makes words dense for the trees."""
+TOPICS: dict[str, Any] = {"components": 100, "max_features": 20_000}
+"""Of the trees' features: what ``TruncatedSVD`` makes of the most frequent words."""
 
-NEIGHBOURS: dict[str, Any] = {
-    "n_neighbors": 15,
-    "metric": "cosine",
-    "weights": "distance",
-    "algorithm": "brute",
-}
-"""Of ``KNeighborsClassifier``."""
+NEIGHBOURS: dict[str, Any] = {"neighbours": 15, "weights": "1 / cosine distance"}
+"""Of the nearest training rows."""
 
 MOST_TEXTS = 50
 """Different answers of a generation task that still are labels."""

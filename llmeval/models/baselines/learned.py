@@ -244,7 +244,7 @@ class Gbdt(Learned):
     about = "boosted trees on components of tf-idf, learned from the task's training rows"
     algorithm = "HistGradientBoostingClassifier"
     settings: ClassVar[Mapping[str, Any]] = {
-        "components": hyperparameters.TOPICS,
+        "topics": hyperparameters.TOPICS,
         "classifier": hyperparameters.TREES,
     }
 
@@ -254,5 +254,5 @@ class Knn(Learned):
 
     name = "baseline:knn"
     about = "the nearest of the task's training rows, by the cosine of tf-idf"
-    algorithm = "KNeighborsClassifier"
+    algorithm = "nearest neighbours"
     settings: ClassVar[Mapping[str, Any]] = {"classifier": hyperparameters.NEIGHBOURS}
