@@ -61,6 +61,7 @@ def rerun(
     *,
     out: str | Path | None = None,
     settings: str | None = None,
+    workspace: str | Path | None = None,
     from_journal: bool = False,
     fresh: bool = False,
     epsilon: float = EPSILON,
@@ -74,6 +75,7 @@ def rerun(
     Args:
         out: folder for the new record; that of the first one by default.
         settings: model settings that are to be others, ``name=value,...``.
+        workspace: the working folder or ``LLMEVAL_HOME`` by default.
         from_journal: take the answers that the workspace's journal holds, and only score them anew.
         fresh: begin again where a rerun was broken off.
         epsilon: how far apart numbers may be that count as equivalent.
@@ -86,7 +88,7 @@ def rerun(
     """
     if not 0 <= epsilon < float("inf"):
         raise UsageError(f"must be 0 or more, not {epsilon}", where="--epsilon")
-    spec = rebuild_spec(run, out=out, settings=settings)
+    spec = rebuild_spec(run, out=out, settings=settings, workspace=workspace)
     with contextlib.ExitStack() as stack:
         if not from_journal:
             journal = stack.enter_context(_own_journal(spec.workspace, run.path.name, fresh))
@@ -107,7 +109,11 @@ def _require_valid(again: Run) -> None:
 
 
 def rebuild_spec(
-    run: Run, *, out: str | Path | None = None, settings: str | None = None
+    run: Run,
+    *,
+    out: str | Path | None = None,
+    settings: str | None = None,
+    workspace: str | Path | None = None,
 ) -> RunSpec:
     """Return the specification that a run had, from its manifest.
 
@@ -131,6 +137,7 @@ def rebuild_spec(
             options=options,
             data=_existing_mirror(request["data"]),
             out=run.path.parent if out is None else out,
+            workspace=workspace,
             window=manifest["window"],
             max_errors=max_errors,
             allow_unsafe_code=request["allow_unsafe_code"],

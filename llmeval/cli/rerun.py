@@ -93,6 +93,9 @@ def _print(done: Rerun) -> None:
     print_lines(list(_verdict(done)), sys.stdout)
     if done.results:
         print_differences(done.results)
+    if done.differences:
+        changed = done.agreement.verdict != "byte-identical"
+        print("\nwhat differs, and may be why:" if changed else "\nalthough these differ:")
     print_differences(done.differences)
     print_lines([*_notes(done), "", one_line(f"record: {done.again.path}")], sys.stdout)
 
