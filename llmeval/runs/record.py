@@ -147,6 +147,11 @@ def _sample_row(task: str, sample: Sample, exchanges: Exchanges) -> dict[str, An
     }
 
 
+def content_of(sample: Sample) -> str:
+    """Return the digest by which a sample is known in every record."""
+    return hash_content(_json(dict(sample.fields)), _storable(sample.target))
+
+
 def hash_content(fields: str, target: str | None) -> str:
     """Return the digest of an item's data: its row as JSON, and its right answer."""
     return digest(f"{target}\0{fields}".encode(), _DIGEST)

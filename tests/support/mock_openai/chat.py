@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import wire
 from .language import Generation, Reader, asks_letter, generate, pieces
+from .manners import in_manner
 from .options import Options
 from .wire import ApiError, Json
 
@@ -20,6 +21,8 @@ def answer(body: Json, options: Options, ident: str) -> Json:
     budget = _read_budget(body, options.max_model_len - tokens)
     stops = wire.read_stops(body, options)
     n = wire.read_count(body, "n", 1, 1)
+    if order == "say":
+        argument = in_manner(argument, prompt, ident, options)
     choices, written, thought_tokens = [], 0, 0
     for index in range(n):
         thought = wire.think(prompt, budget, options)
@@ -45,7 +48,7 @@ def answer(body: Json, options: Options, ident: str) -> Json:
         "model": model,
         "choices": choices,
         "usage": wire.usage_of(tokens, written, options, thought_tokens),
-        "system_fingerprint": "fp_mock",
+        "system_fingerprint": options.system_fingerprint,
     }
 
 

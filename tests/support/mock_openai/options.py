@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 ECHOES = ("right", "shifted", "missing", "ignored")
+MANNERS = ("plain", "refuses", "fences", "bold", "rambles", "letter-a", "wrong", "flaky")
 OUTCOMES = ("completed", "failed", "expired")
 KINDS = (
     "429",
@@ -71,6 +72,9 @@ class Options:
     reasoning: bool = _option(False, "a reasoning model, with its refusals of parameters")
     reasoning_tokens: int = _option(20, "length of a thought")
     cached_share: float = _option(0.0, "share of a prompt's tokens said to be cached")
+    manner: str = _option("plain", f"how a chat says what it is told to: {', '.join(MANNERS)}")
+    manner_share: float = _option(1.0, "share of the prompts that are answered so")
+    system_fingerprint: str = _option("fp_mock", "what the server says of its version")
     batch_seconds: float = _option(0.3, "time that a batch takes")
     batch_error_share: float = _option(0.0, "share of a batch's lines that fail")
     batch_max_requests: int = _option(50_000, "a batch of more lines fails")
@@ -81,10 +85,10 @@ class Options:
         unknown = sorted(set(self.faults) - set(KINDS))
         if unknown or not self.faults:
             raise ValueError(f"faults: {unknown or 'none given'}; known are {', '.join(KINDS)}")
-        for name in ("fault_rate", "cached_share", "batch_error_share"):
+        for name in ("fault_rate", "cached_share", "batch_error_share", "manner_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share, from 0 to 1")
-        for name, known in (("echo", ECHOES), ("batch_outcome", OUTCOMES)):
+        for name, known in (("echo", ECHOES), ("batch_outcome", OUTCOMES), ("manner", MANNERS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is one of {', '.join(known)}")
 

@@ -1,0 +1,98 @@
+"""A night and its plan for people: tables, and a line for everything that is to be known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from llmeval.cli.columns import lay_out, terminal_width
+from llmeval.cli.streams import BOLD, RED, has_color, one_line, paint
+from llmeval.reports.formats import format_usd
+from llmeval.reports.regress.verdicts import Outcome
+from llmeval.reports.regress.words import (
+    HEAD,
+    PLAN_HEAD,
+    PLAN_TEXT_COLUMNS,
+    TEXT_COLUMNS,
+    TRIAGE_HEAD,
+    Told,
+    headline,
+    list_closing,
+    list_plan,
+    list_rows,
+    tell_units,
+)
+
+if TYPE_CHECKING:
+    from llmeval.nightly import Plan
+    from llmeval.reports.regress.night import Night
+
+_GREEN, _YELLOW = "32", "33"
+_STYLES = {
+    Outcome.INVALID: RED,
+    Outcome.REGRESSED: RED,
+    Outcome.INCONCLUSIVE: _YELLOW,
+    Outcome.PASS: _GREEN,
+}
+_VERDICT = HEAD.index("verdict")
+
+
+def lay_out_night(night: Night, stream: TextIO) -> list[str]:
+    """Return a night's lines: headline, table, why, what is controlled, where the records are."""
+    color = has_color(stream)
+    units = night.units
+
+    def style(row: int, column: int) -> str | None:
+        return _STYLES[units[row].outcome] if column == _VERDICT else None
+
+    lines = [paint(one_line(headline(night)), BOLD, color), ""]
+    lines += lay_out(
+        HEAD,
+        list_rows(night),
+        text=TEXT_COLUMNS,
+        width=terminal_width(stream),
+        color=color,
+        style=style,
+    )
+    for told in tell_units(night):
+        lines += _tell(told)
+    lines += ["", *(one_line(line) for line in list_closing(night))]
+    for model in night.models:
+        if model.side.tonight is not None:
+            lines.append(one_line(f"record: {model.side.tonight.path}"))
+    return lines
+
+
+def _tell(told: Told) -> list[str]:
+    why = f"{told.name}: {told.outcome}: {told.why}"
+    lines = ["", one_line(why), *(f"  {one_line(note)}" for note in told.notes)]
+    if told.causes:
+        lines += [f"  {line}" for line in lay_out(TRIAGE_HEAD, told.causes)]
+        lines += [f"  {one_line(line)}" for line in told.examples]
+    return lines
+
+
+def lay_out_plan(plan: Plan, stream: TextIO) -> list[str]:
+    """Return a plan's lines."""
+    lines = lay_out(
+        PLAN_HEAD,
+        list_plan(plan.units),
+        text=PLAN_TEXT_COLUMNS,
+        width=terminal_width(stream),
+        color=has_color(stream),
+    )
+    noun = "unit" if len(plan.units) == 1 else "units"
+    many = f"alpha {plan.alpha:g} over {len(plan.units)} {noun}"
+    how = f"a drop of that size is detected, and an unchanged model passes, with {plan.power:.0%}"
+    return [*lines, f"{how} power at {many}", *_tell_costs(plan)]
+
+
+def _tell_costs(plan: Plan) -> Sequence[str]:
+    lines = []
+    for cost in plan.costs:
+        if cost.problem is not None:
+            lines.append(one_line(f"{cost.label}: the cost is not known: {cost.problem}"))
+            continue
+        price = f", {format_usd(cost.usd)} at most" if cost.usd is not None else ""
+        lines.append(one_line(f"{cost.label}: {cost.questions:,} questions to ask{price}"))
+    return lines

@@ -1,0 +1,105 @@
+"""What ``llmeval regress --init`` writes: a nightly file and a workflow for GitHub Actions."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from llmeval.core.errors import StorageError, UsageError
+
+NIGHTLY = """\
+# `llmeval regress nightly.yaml` asks the model anew and judges it against its baseline.
+# Run it once, then pin that: `llmeval regress nightly.yaml --set-baseline latest`. docs/nightly.md
+name: nightly                  # the state is kept in results/regress/nightly
+model: pocket                  # e.g. openai:gpt-4o-mini; several models: see docs/nightly.md
+tasks: [pocket]
+options:
+  limit: 400                   # items of each task; `--plan` says how many are needed
+tolerance: 0.05                # how much worse is still good, in the metric's unit
+# tolerances: {pocket_mmlu: 0.03, pocket_truthfulqa: {mc2: 0.05}}
+alpha: 0.05                    # chance of any wrong verdict, over all tasks and models
+inconclusive: pass             # or fail: what a night does that cannot be decided
+max_errors: 0.05               # more items without an answer: INVALID
+# max_usd: 5                   # of a night; also max_requests, max_minutes
+# sentinel: {items: 50, repeats: 3}    # asked again on the same night: noise or drift?
+"""
+
+WORKFLOW = """\
+# Judges the model every night. Failed: REGRESSED, INVALID, or INCONCLUSIVE with that policy.
+name: llmeval nightly
+on:
+  schedule:
+    - cron: "17 3 * * *"       # UTC; not on the hour, when everybody starts
+  workflow_dispatch:
+concurrency: llmeval-nightly   # never two at once
+permissions:
+  contents: read
+jobs:
+  regress:
+    runs-on: ubuntu-latest
+    timeout-minutes: 120
+    env:
+      OPENAI_API_KEY: ${{ secrets.OPENAI_API_KEY }}
+      HF_TOKEN: ${{ secrets.HF_TOKEN }}
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with:
+          python-version: "3.12"
+          cache: pip
+      - run: pip install 'llmeval[hf]'
+      # The nights before: evidence, records, baselines. A cache key is never written twice.
+      - uses: actions/cache@v4
+        with:
+          path: |
+            results
+            .llmeval
+            ~/.cache/huggingface
+          key: llmeval-nightly-${{ github.run_id }}-${{ github.run_attempt }}
+          restore-keys: llmeval-nightly-
+      - run: llmeval regress nightly.yaml --junit junit.xml --html nightly.html
+      - uses: actions/upload-artifact@v4
+        if: always()
+        with:
+          name: llmeval-nightly
+          path: |
+            junit.xml
+            nightly.html
+            results/regress
+"""
+
+_FILES = {
+    "nightly.yaml": NIGHTLY,
+    ".github/workflows/llmeval-nightly.yml": WORKFLOW,
+}
+
+
+def write_files(folder: Path) -> int:
+    """Write the files and say what to do next; nothing that is there is overwritten.
+
+    Raises:
+        UsageError: one of them is there already.
+        StorageError: the disk refuses.
+    """
+    taken = [name for name in _FILES if (folder / name).exists()]
+    if taken:
+        mend = "move it away, or choose another folder"
+        raise UsageError(f"there is a {taken[0]} already", where=str(folder), mend=mend)
+    try:
+        for name, text in _FILES.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from error
+    for name in _FILES:
+        print(folder / name)
+    print(f"now: cd {shlex.quote(str(folder))} && llmeval regress nightly.yaml --plan")
+    print(f"cron: {cron_line(folder)}")
+    return 0
+
+
+def cron_line(folder: Path) -> str:
+    """Return a line for crontab."""
+    place = shlex.quote(str(folder.resolve()))
+    return f"17 3 * * * cd {place} && llmeval regress nightly.yaml --quiet >> nightly.log 2>&1"

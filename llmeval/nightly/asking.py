@@ -1,0 +1,213 @@
+"""The runs of one night: each model's, and those of its sentinel.
+
+A model is asked anew every night, although the workspace's journal knows last night's answers: a
+night has journals of its own. What was broken off goes on with the same command.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from llmeval.core import (
+    BudgetReached,
+    Interrupted,
+    LlmevalError,
+    StorageError,
+    UsageError,
+    fingerprint,
+)
+from llmeval.engine import Progress
+from llmeval.nightly.file import Nightly, NightlyModel
+from llmeval.nightly.folder import NightFolder, Slot
+from llmeval.reports.regress.baseline import Baseline, open_baseline
+from llmeval.reports.regress.faults import Fault
+from llmeval.reports.regress.night import Side
+from llmeval.run_spec import RunSpec, make_spec
+from llmeval.runs import Run
+from llmeval.session import execute
+
+MakeProgress = Callable[[RunSpec], Progress]
+
+
+class Asking:
+    """Asks what a night asks, and nothing that it has asked already.
+
+    Attributes:
+        baselines: by the model's label.
+    """
+
+    def __init__(self, nightly: Nightly, night: NightFolder, out: str | Path | None) -> None:
+        self._file = nightly.file
+        self._night = night
+        self._began = time.monotonic()
+        self._asked_now = False
+        self.baselines = {
+            entry.label: open_baseline(entry.pin, out) for entry in nightly.file.all_models
+        }
+
+    def require_others(self) -> None:
+        """Refuse to judge a night against itself.
+
+        Raises:
+            UsageError: a baseline is a run of this very night.
+        """
+        for label, baseline in self.baselines.items():
+            inside = isinstance(baseline, Baseline) and (
+                self._night.path.resolve() in baseline.run.path.resolve().parents
+            )
+            if inside:
+                raise UsageError(
+                    f"night {self._night.name} is the baseline of {label} itself",
+                    mend="the next night is compared with it; --fresh begins another one now",
+                )
+
+    def ask_all(self, progress: MakeProgress | None) -> tuple[list[Side], list[str]]:
+        """Do every run that is not done; whatever one comes to, the others are asked.
+
+        Returns:
+            the models' sides, and notes about the night.
+        """
+        sides = [self._ask_model(entry, progress) for entry in self._file.all_models]
+        notes: list[str] = []
+        if self._file.sentinel is not None:  # after all models: a budget cuts it first
+            for number, entry in enumerate(self._file.all_models):
+                if sides[number].fault is None:
+                    repeats = self._repeat(entry, self._file.sentinel.repeats, progress, notes)
+                    sides[number] = replace(sides[number], repeats=tuple(repeats))
+        return sides, notes
+
+    def _ask_model(self, entry: NightlyModel, progress: MakeProgress | None) -> Side:
+        run, fault = self._ask(entry, Slot(entry.label), progress)
+        return Side(
+            label=entry.label,
+            baseline=self.baselines[entry.label],
+            tonight=run,
+            fault=fault,
+            asked=tuple(self._file.tasks),
+            settings=digest_settings(entry),
+        )
+
+    def _repeat(
+        self, entry: NightlyModel, draws: int, progress: MakeProgress | None, notes: list[str]
+    ) -> list[Run]:
+        repeats: list[Run] = []
+        for draw in range(1, draws + 1):
+            run, fault = self._ask(entry, Slot(entry.label, draw), progress)
+            if run is None or fault is not None:
+                notes.append(f"{entry.label}: the sentinel is not whole: {fault}")
+                break
+            repeats.append(run)
+        return repeats
+
+    def _ask(
+        self, entry: NightlyModel, slot: Slot, progress: MakeProgress | None
+    ) -> tuple[Run | None, Fault | None]:
+        """Return a slot's run, and why it is not to be judged."""
+        try:
+            spec = self.spec(entry, slot)
+            asked = _digest_asked(spec)
+            if (done := self._night.finished(slot, asked)) is not None:
+                return done, None
+            spec = self._bound(spec, slot)
+            self._asked_now = True
+            run = execute(spec, progress(spec) if progress else None)
+        except BudgetReached as reached:
+            mend = "a higher limit in the nightly file continues"
+            return self._night.newest(slot), Fault("interrupted", reached.what, mend)
+        except (Interrupted, StorageError):
+            raise
+        except LlmevalError as error:
+            return self._night.newest(slot), tell_failure(error)
+        if run.status != "complete":
+            return run, tell_errors(run)
+        self._night.note(slot, asked, run)
+        return run, None
+
+    def spec(self, entry: NightlyModel, slot: Slot) -> RunSpec:
+        """Return what a run asks, without the night's limits."""
+        file = self._file
+        return make_spec(
+            entry.model,
+            file.tasks,
+            model_settings=entry.model_settings,
+            options=file.options.model_dump(exclude_unset=True),
+            data=file.data,
+            out=self._night.folder_of(slot),
+            window=file.window,
+            max_errors=file.max_errors,
+            allow_unsafe_code=file.allow_unsafe_code,
+            subset=file.sentinel.items if file.sentinel and slot.draw else None,
+            journal=self._night.journal_of(slot),
+        )
+
+    def _bound(self, spec: RunSpec, slot: Slot) -> RunSpec:
+        """Return a run with what is left of the night's limits.
+
+        Raises:
+            BudgetReached: nothing is left.
+        """
+        file = self._file
+        others = [run for name, run in self._night.runs() if name != slot.name]
+        taken = sum_usage(others)  # a run counts its own earlier attempts
+        minutes = (time.monotonic() - self._began) / 60
+        limits = replace(
+            spec.limits,
+            usd=_left("usd", file.max_usd, taken["usd"] or 0.0),
+            requests=_left("requests", file.max_requests, taken["asked"]),
+            minutes=_left("minutes", file.max_minutes, minutes),
+        )
+        return replace(spec, limits=limits)
+
+    def took(self) -> dict[str, Any]:
+        """Return what the night took in all, and whether all of that was earlier."""
+        runs = [run for _, run in self._night.runs()]
+        seconds = sum(float(run.summary["seconds"]["total"]) for run in runs)
+        return {**sum_usage(runs), "seconds": seconds, "again": not self._asked_now}
+
+
+def _left(name: str, limit: Any, taken: Any) -> Any:
+    if limit is None:
+        return None
+    if taken >= limit:
+        raise BudgetReached(f"the night's budget is reached: {taken:g} of {limit:g} {name}")
+    return limit - taken
+
+
+def sum_usage(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the questions that models were asked, and the dollars where a price is known."""
+    used = [run.summary["usage"] for run in runs]
+    prices = [use["usd"] for use in used if use.get("usd") is not None]
+    return {
+        "asked": sum(use["requests"] - use["cached"] for use in used),
+        "usd": sum(prices) if prices else None,
+    }
+
+
+def _digest_asked(spec: RunSpec) -> str:
+    """Return the digest of what a run asks of whom; limits are no part of it."""
+    names = ("model", "tasks", "model_settings", "options", "mirror", "subset")
+    return fingerprint({name: repr(getattr(spec, name)) for name in names})
+
+
+def digest_settings(entry: NightlyModel) -> str:
+    """Return the digest of a model's name and settings."""
+    return fingerprint([entry.model, entry.model_settings], 8)
+
+
+def tell_failure(error: LlmevalError) -> Fault:
+    """Return what stopped a run, as a fault."""
+    what = f"{error.where}: {error.what}" if error.where else error.what
+    return Fault("run invalid", what, error.mend or "the same command continues")
+
+
+def tell_errors(run: Run) -> Fault:
+    """Return that too many samples of a run errored."""
+    return Fault(
+        "too many errors",
+        f"run {run.id} is {run.status}",
+        "see not_scored in its summary.json; the same command asks errored items again",
+    )

@@ -1,0 +1,108 @@
+"""How far a model moves by itself: the same questions asked again on one night (a sentinel).
+
+Decoding noise separates chance from drift. Its population is *these very items, answered again*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llmeval.reports.matching import match
+from llmeval.reports.regress.units import UnitName
+from llmeval.reports.scores import Floats, read_scores
+from llmeval.runs import Run
+from llmeval.stats import decoding_stderr
+
+_STANDS_OUT = 2.0  # SDs of decoding
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What repeated answers say about one unit.
+
+    Attributes:
+        items, draws: how many items were asked, how often each on one night.
+        sd: standard deviation of an item's score over its draws; 0 where all of them agree.
+        changed: share of the items whose draws do not all have the same score.
+    """
+
+    items: int
+    draws: int
+    sd: float
+    changed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A difference beside what decoding alone would make of it.
+
+    Attributes:
+        tonight: noise of tonight's answers; ``baseline`` of the baseline's, None where it was not
+            repeated and tonight's stands for it.
+        difference: of the two means; positive is better.
+        sd: its standard deviation by decoding alone.
+        z: the difference divided by that; None where no noise was seen.
+    """
+
+    tonight: Noise
+    baseline: Noise | None
+    difference: float
+    sd: float
+    z: float | None
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether decoding alone does not explain the difference."""
+        return self.difference != 0 and (self.z is None or abs(self.z) >= _STANDS_OUT)
+
+    @property
+    def says(self) -> str:
+        """What it means."""
+        if self.z is None:
+            same = "answers repeat exactly on one night"
+            return f"{same}, so the difference is drift" if self.difference else same
+        verdict = "more than decoding explains" if self.stands_out else "decoding explains it"
+        return f"the difference is {abs(self.z):.1f} times the SD of decoding: {verdict}"
+
+
+def measure_noise(draws: Sequence[Run], name: UnitName) -> Noise | None:
+    """Return the noise of a unit; None where there are no two draws of any item.
+
+    Args:
+        draws: a night's run and its sentinel's, which asked some of its items again.
+    """
+    if len(draws) < 2:
+        return None
+    table = read_scores(draws, tasks=name.leaves, metrics=[name.metric])
+    parts: list[Floats] = []
+    for leaf in name.leaves:
+        if (leaf, name.metric) not in table.keys:
+            continue
+        found = match(table.scores(leaf, name.metric))
+        if len(found.runs) == len(draws):
+            parts.append(found.values[:, found.common].T)
+    scores = np.concatenate(parts) if parts else np.empty((0, 0))
+    if len(scores) == 0:
+        return None
+    stderr = decoding_stderr(scores).stderr or 0.0
+    return Noise(
+        items=len(scores),
+        draws=len(draws),
+        sd=stderr * math.sqrt(len(scores)),
+        changed=float(np.mean(np.ptp(scores, axis=1) > 0)),
+    )
+
+
+def weigh_drift(
+    difference: float | None, n: int, tonight: Noise | None, baseline: Noise | None
+) -> Drift | None:
+    """Compare a mean difference over n items with what decoding makes of it."""
+    if tonight is None or difference is None or n == 0:
+        return None
+    before = baseline or tonight
+    sd = math.hypot(tonight.sd, before.sd) / math.sqrt(n)
+    return Drift(tonight, baseline, difference, sd, difference / sd if sd > 0 else None)

@@ -1,0 +1,180 @@
+"""What a night can tell, said before any question is asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from llmeval.reports.matching import match
+from llmeval.reports.regress.nights import State
+from llmeval.reports.regress.noise import Noise
+from llmeval.reports.regress.pairing import Clusters, join_clusters
+from llmeval.reports.regress.settings import GateSettings
+from llmeval.reports.regress.units import UnitName
+from llmeval.reports.scores import Floats, ScoreTable
+from llmeval.runs import Run
+from llmeval.stats import clustered_stderr, minimum_detectable_effect, planned_n
+
+Basis = Literal["earlier nights", "repeated answers", "independent answers"]
+"""Where the spread of the differences is known from.
+
+- ``earlier nights``: their own differences from the same baseline.
+- ``repeated answers``: of the baseline, which a sentinel asked several times.
+- ``independent answers``: an upper bound, from the baseline's scores alone: as if tonight's answers
+  had nothing to do with it.
+"""
+
+_ROUNDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedUnit:
+    """What a night can tell about one unit.
+
+    Attributes:
+        n: items that will be compared; None where there is no baseline to tell.
+        sd: planned standard deviation of the differences, by ``basis``.
+        detects: the smallest drop that is called REGRESSED with the plan's power.
+        needed_n: items with which an unchanged model passes with that power.
+    """
+
+    model: str
+    task: str
+    metric: str
+    tolerance: float
+    n: int | None = None
+    sd: float | None = None
+    basis: Basis | None = None
+    detects: float | None = None
+    needed_n: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How far differences are expected to scatter."""
+
+    sd: float
+    basis: Basis
+
+
+def plan_unit(
+    model: str,
+    name: UnitName,
+    settings: GateSettings,
+    units: int,
+    n: int | None,
+    spread: Spread | None,
+    span: float = 1.0,
+) -> PlannedUnit:
+    """Return what n items can tell of a unit.
+
+    All at ``alpha / units``, Holm's first step, so that a unit alone has at least this power.
+
+    Args:
+        units: how many are judged together.
+        span: greatest value of the metric less the least.
+    """
+    tolerance = settings.tolerance_of(name.task, name.metric)
+    bare = PlannedUnit(model, name.task, name.metric, tolerance, n)
+    if n is None or n < 1 or spread is None:
+        return bare
+    alpha = min(settings.alpha / units, 0.49)
+    return PlannedUnit(
+        model,
+        name.task,
+        name.metric,
+        tolerance,
+        n,
+        spread.sd,
+        spread.basis,
+        detects=_smallest_drop(n, spread.sd, tolerance, alpha, settings.power, span),
+        needed_n=_needed_n(spread.sd, tolerance, alpha, settings.power, span),
+    )
+
+
+def _smallest_drop(
+    n: int, sd: float, tolerance: float, alpha: float, power: float, span: float
+) -> float | None:
+    """Return the drop whose test against -tolerance has the power; None where even all is too few.
+
+    A drop makes spread of its own: to lose a share d of the items is a variance of d (1 - d).
+    """
+    drop = tolerance
+    for _ in range(_ROUNDS):
+        variance = max(sd**2, drop * (span - drop))
+        drop = tolerance + minimum_detectable_effect(
+            math.sqrt(variance / n), alpha=alpha, power=power, sided=1
+        )
+        if drop >= span:
+            return None
+    return drop
+
+
+def _needed_n(sd: float, tolerance: float, alpha: float, power: float, span: float) -> int:
+    """Return the items with which "no worse than tolerated" is shown of a model that is as good."""
+    # Where all differences are 0, the exact test needs so many: (1 - tolerance / span)^n <= alpha.
+    if tolerance >= span:
+        return 1
+    exact = math.ceil(math.log(alpha) / math.log1p(-tolerance / span))
+    if sd == 0:
+        return exact
+    return max(exact, planned_n(sd, tolerance, alpha=alpha, power=power, sided=1))
+
+
+def expect_spread(
+    table: ScoreTable, name: UnitName, state: State, model: str, noise: Noise | None
+) -> Spread | None:
+    """Return the spread to plan with, from the best source that there is.
+
+    Args:
+        table: scores of the baseline alone.
+        noise: of the baseline, where it was repeated.
+    """
+    kept = state.find((model, name.task, name.metric))
+    if kept is not None and kept.nights:
+        recent = [night.sd for night in kept.nights[-5:]]
+        return Spread(float(np.sqrt(np.mean(np.square(recent)))), "earlier nights")
+    if noise is not None:
+        return Spread(math.sqrt(2) * noise.sd, "repeated answers")
+    values, clusters = _read_baseline(table, name)
+    if len(values) < 2:
+        return None
+    sd = float(values.std(ddof=1))
+    if clusters is not None and (stderr := clustered_stderr(values, clusters)):
+        sd = stderr * math.sqrt(len(values))
+    return Spread(math.sqrt(2) * sd, "independent answers")
+
+
+def _read_baseline(table: ScoreTable, name: UnitName) -> tuple[Floats, Clusters]:
+    """Return the baseline's scores, and their clusters."""
+    values: list[Floats] = []
+    clusters: list[tuple[int, Clusters]] = []
+    for leaf in name.leaves:
+        if (leaf, name.metric) in table.keys:
+            found = match(table.scores(leaf, name.metric))
+            values.append(found.values[0, found.common])
+            own = None if found.clusters is None else found.clusters[found.common]
+            clusters.append((int(found.common.sum()), own))
+    if not values:
+        return np.empty(0), None
+    return np.concatenate(values), join_clusters(clusters)
+
+
+def count_items(baseline: Run, name: UnitName, sizes: Mapping[str, int] | None) -> int:
+    """Return how many items will be compared: as many as both have.
+
+    Args:
+        sizes: tonight's samples by task, from a forecast; None: as many as the baseline has.
+    """
+    tasks = baseline.summary["tasks"]
+    held = {leaf: int(tasks[leaf]["n"]) for leaf in name.leaves if leaf in tasks}
+    return sum(min(n, (sizes or held).get(leaf, n)) for leaf, n in held.items())
+
+
+def total_units(names: Mapping[str, Sequence[UnitName]]) -> int:
+    """Return how many units all models have together."""
+    return sum(len(units) for units in names.values())

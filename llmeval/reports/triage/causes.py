@@ -1,0 +1,46 @@
+"""What can make one answer worse than another, in the order in which it is looked for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Cause = Literal[
+    "error",
+    "data change",
+    "prompt change",
+    "format",
+    "truncation",
+    "refusal",
+    "answer bias",
+    "capability",
+]
+CAUSES: tuple[Cause, ...] = (
+    "error",
+    "data change",
+    "prompt change",
+    "format",
+    "truncation",
+    "refusal",
+    "answer bias",
+    "capability",
+)
+"""
+- ``error``: there was no answer.
+- ``data change``, ``prompt change``: another row, or another question about it.
+- ``format``: what was answered is right once its wrapping is taken off.
+- ``truncation``: the answer was cut at the token limit, or the prompt was cut.
+- ``refusal``: the model declined to answer.
+- ``answer bias``: it picked the letter or label that it has come to favour.
+- ``capability``: none of these; the answer is just worse.
+"""
+
+MEANINGS: dict[Cause, str] = {
+    "error": "got no answer",
+    "data change": "are about changed data",
+    "prompt change": "were asked otherwise",
+    "format": "are as good as before once their wrapping is taken off",
+    "truncation": "were cut off",
+    "refusal": "are refusals",
+    "answer bias": "pick the label that has come to be favoured",
+    "capability": "are just worse",
+}
