@@ -66,7 +66,7 @@ class Broken:
                 "string or a blank begins its answer, or where it needs its chat template",
             )
         if cut.is_above(_CUT, _LEAST):
-            limits = ", ".join(str(limit) for limit in self._limits if limit)
+            limits = ", ".join(map(str, sorted(limit for limit in self._limits if limit)))
             yield cut.finding(
                 CUT,
                 "error" if cut.share > _GRAVE else "warning",
