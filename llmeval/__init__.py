@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmeval.core import InformedModel, Model, ServedModel, Task
     from llmeval.reports.compare import Comparison
+    from llmeval.reports.leaderboard import Board
     from llmeval.run_spec import RunSpec
     from llmeval.runs import Run
 
-__all__ = ["__version__", "compare", "load_run", "run"]
+__all__ = ["__version__", "compare", "leaderboard", "load_run", "run"]
 __version__ = "0.1.0"
 
 
@@ -146,3 +147,45 @@ def compare(
         all_metrics=all_metrics,
     )
     return compare_runs(runs, Options(wanted, across_forms, partial, examples))
+
+
+def leaderboard(
+    *runs: str | Path | Run,
+    tasks: Sequence[str] | None = None,
+    models: str | None = None,
+    metrics: Sequence[str] = (),
+    all_runs: bool = False,
+    normalize: bool = False,
+    by: str | None = None,
+    out: str | Path | None = None,
+) -> Board:
+    """Put many runs into one table; see ``docs/leaderboards.md``.
+
+    Args:
+        runs: records, their folders, folders of records, ids or beginnings of ids, tags, results of
+            lm-eval; all records of ``out`` where none is named.
+        tasks: names and patterns of tasks and groups; all by default.
+        models: a pattern of models' names.
+        metrics: ``acc_norm`` for every task that has it, ``hellaswag=acc_norm`` for one.
+        all_runs: a row for every run instead of one for every model.
+        normalize: average how far values are above chance.
+        by: the task to sort and plot by; the average by default.
+        out: folder of records.
+
+    Raises:
+        UsageError: nothing is left to show; its text says why.
+    """
+    from llmeval.reports.leaderboard import Choices, build_board
+    from llmeval.reports.leaderboard.gather import gather
+    from llmeval.runs import Run
+
+    named = [run.path if isinstance(run, Run) else run for run in runs]
+    wanted = Choices(
+        tasks=None if tasks is None else tuple(tasks),
+        models=models,
+        metrics=tuple(metrics),
+        all_runs=all_runs,
+        normalize=normalize,
+        by=by,
+    )
+    return build_board(gather(named, out), wanted)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from llmeval.core import UsageError
 from llmeval.home import find_workspace
+from llmeval.runs.imports import open_import
 from llmeval.runs.load import Run, load_run
 from llmeval.runs.tags import read_tags
 
@@ -16,8 +17,8 @@ def find_run(name: str, out: str | Path | None = None) -> Run:
     """Return the run that a name stands for.
 
     Args:
-        name: the path of a record; or, in the folder of records, a run's id, ``latest``, a tag, or
-            the beginning of exactly one id.
+        name: the path of a record, or of lm-eval's results, which become one; or, in the folder of
+            records, a run's id, ``latest``, a tag, or the beginning of exactly one id.
         out: the folder of records; ``results`` of the working folder or of the workspace if None.
 
     Raises:
@@ -25,6 +26,8 @@ def find_run(name: str, out: str | Path | None = None) -> Run:
     """
     if name and _is_record(name):
         return load_run(name)
+    if name and (imported := open_import(name)):
+        return imported
     folder = records_folder(out)
     ids = list_run_ids(folder)
     if name in ids:
@@ -70,4 +73,5 @@ def records_folder(out: str | Path | None = None) -> Path:
 
 def list_run_ids(folder: Path) -> list[str]:
     """Return the ids of the records in a folder, oldest first: an id begins with its time."""
-    return sorted(path.parent.name for path in folder.glob("*/manifest.json"))
+    names = (path.parent.name for path in folder.glob("*/manifest.json"))
+    return sorted(name for name in names if not name.startswith("."))  # half of an import

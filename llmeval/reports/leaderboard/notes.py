@@ -1,0 +1,112 @@
+"""What a reader of a leaderboard has to know, as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from llmeval.reports.leaderboard.averages import Averaging
+from llmeval.reports.leaderboard.board import Column, Row
+from llmeval.reports.leaderboard.entries import Entry
+from llmeval.reports.leaderboard.items import NO_SAMPLES
+
+CHANCE, FAULT = "°", "!"
+"""Marks of cells: no better than chance; a health check found an error."""
+
+_NAMED = 5
+TIERS = (
+    "tiers, (1) the best, and bounds of ranks are of models, each column by itself, at 95%: every"
+    " pair is compared on the same items (paired, and clustered where items are), with Holm's"
+    " correction over all pairs; models of one tier are not told apart from its best"
+)
+LATEST = "a model's number is that of its newest complete run with this task in this form"
+
+
+def list_notes(
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    entries: Sequence[Entry],
+    averaging: Averaging | None,
+    superseded: Sequence[int],
+) -> list[str]:
+    """Return the notes, each one sentence without a full stop."""
+    return list(_notes(columns, rows, entries, averaging, superseded))
+
+
+def _notes(
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    entries: Sequence[Entry],
+    averaging: Averaging | None,
+    superseded: Sequence[int],
+) -> Iterator[str]:
+    models = [row for row in rows if row.kind == "model"]
+    if len(models) > 1:
+        yield TIERS
+    if superseded:
+        runs = f"{len(superseded)} older {'run is' if len(superseded) == 1 else 'runs are'}"
+        yield f"{LATEST}; {runs} not shown (--all-runs)"
+    if averaging is not None:
+        yield f"average: {averaging.describe()}"
+        lacking = [row for row in rows if row.missing and row.kind == "model"]
+        if lacking:
+            yield "without average: " + _some(
+                [f"{r.name} lacks {_some(r.missing)}" for r in lacking], "; "
+            )
+        if len(lacking) == len(models):
+            yield "no model has every averaged column: choose some with --tasks"
+    top = [column for column in columns if column.parent is None]
+    left = [f"{c.key} ({c.not_averaged})" for c in top if c.not_averaged]
+    if averaging is not None and left:
+        yield f"not averaged: {_some(left)}"
+    for column in columns:
+        if column.is_group and column.parent is None:
+            how = {True: "weighted by size", False: "unweighted", None: "in an unknown way"}
+            size = len(column.leaves)
+            yield f"{column.key}: the group's own average over {size} tasks, {how[column.by_size]}"
+    yield from _unplaced(columns, models)
+    if any(column.label for column in columns):
+        yield "columns of one task with different forms of asking are not compared with each other"
+    if any(column.form.chat for column in columns):
+        yield "with chat templates, every model's prompts are rendered by its own"
+    faults = [
+        f"{row.name}, {c.key}: {cell.faults[0]}"
+        for row in models
+        for c in columns
+        if (cell := row.cells.get(c.key)) is not None and cell.faults
+    ]
+    if faults:
+        yield f"{FAULT} the number may not mean what it says: {_some(faults, '; ')}"
+    if any(cell.at_chance for row in rows for cell in row.cells.values()):
+        yield f"{CHANCE} the interval reaches chance"
+    humans = {f"{c.task}: {c.human.source}" for c in columns if c.human is not None}
+    if humans:
+        yield f"human values are as the tasks state them: {_some(sorted(humans), '; ')}"
+    tools = sorted({entry.imported for entry in entries if entry.imported})
+    if tools:
+        yield f"imported results: {', '.join(tools)}"
+
+
+def _unplaced(columns: Sequence[Column], models: Sequence[Row]) -> Iterator[str]:
+    """Say where there are no tiers, and which rows stand outside of them."""
+    if len(models) < 2:
+        return
+    top = [column for column in columns if column.parent is None]
+    refused = [f"{column.key}: {column.no_tiers}" for column in top if column.no_tiers]
+    if refused:
+        yield f"no tiers: {_some(refused, '; ')}"
+    outside: dict[str, list[str]] = {}
+    for row in models:
+        for column in top:
+            cell = row.cells.get(column.key)
+            if cell is not None and cell.unplaced and not column.no_tiers:
+                outside.setdefault(f"{row.name}: {cell.unplaced}", []).append(column.key)
+    if outside:
+        told = [f"{who} ({_some(where)})" for who, where in outside.items()]
+        yield f"not in tiers: {_some(told, '; ')}"
+    if any(NO_SAMPLES in who for who in outside):
+        yield "without samples there is only a summary, and nothing to compare item by item"
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    more = f"{between}and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return between.join(names[:_NAMED]) + more

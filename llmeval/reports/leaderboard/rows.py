@@ -1,0 +1,167 @@
+"""Which rows a leaderboard has, and which run each of their numbers comes from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from llmeval.reports.leaderboard.board import Cell, Column, Figures, Kind, Row
+from llmeval.reports.leaderboard.columns import Layout
+from llmeval.reports.leaderboard.entries import Entry, Measured
+
+CHANCE, HUMAN = "chance", "human"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The rows, and the runs of which no number is shown because newer ones have them all."""
+
+    rows: tuple[Row, ...]
+    superseded: tuple[int, ...]
+
+
+def fill_rows(entries: Sequence[Entry], layout: Layout, *, all_runs: bool) -> Chosen:
+    """Make a row of every model, or of every run.
+
+    A model's number is that of its newest run with this task in this form.
+
+    Args:
+        entries: newest first.
+        all_runs: a row for every run.
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number, entry in enumerate(entries):
+        own = (entry.run_id, str(entry.path)) if all_runs else ()
+        groups.setdefault((entry.fingerprint, entry.imported or "", *own), []).append(number)
+    names = _name_rows(entries, list(groups.values()), all_runs)
+    rows, superseded = [], []
+    for name, runs in zip(names, groups.values(), strict=True):
+        cells = {
+            column.key: cell
+            for column in layout.columns
+            if (cell := _newest(entries, runs, layout, column)) is not None
+        }
+        used = sorted({cell.run for cell in cells.values() if cell.run is not None})
+        superseded += [run for run in runs if run not in used]
+        if cells:
+            kind: Kind = "baseline" if entries[runs[0]].is_baseline else "model"
+            figures = _add_up(entries, used, cells, layout)
+            rows.append(Row(name, kind, tuple(used), cells, figures=figures))
+    return Chosen(tuple(rows), tuple(superseded))
+
+
+def _newest(
+    entries: Sequence[Entry], runs: Sequence[int], layout: Layout, column: Column
+) -> Cell | None:
+    for run in runs:
+        measured = layout.place(entries[run], column)
+        if measured is not None:
+            faults = entries[run].tasks[column.task].faults
+            return Cell(measured, run, at_chance=_is_at_chance(measured), faults=faults)
+    return None
+
+
+def _is_at_chance(measured: Measured) -> bool | None:
+    """Whether the interval reaches down to chance: the model may only be guessing."""
+    if measured.chance is None or measured.ci95 is None:
+        return None
+    low, high = measured.ci95
+    return low <= measured.chance if measured.higher_is_better else high >= measured.chance
+
+
+def _name_rows(
+    entries: Sequence[Entry], groups: Sequence[Sequence[int]], all_runs: bool
+) -> list[str]:
+    """Return names that no two rows share: with the run, or the fingerprint's beginning."""
+    names = []
+    for runs in groups:
+        entry = entries[runs[0]]
+        tool = (entry.imported or "").partition(" ")[0]
+        names.append(f"{entry.model} ({tool})" if tool else entry.model)
+    ids = [[e.run_id, e.fingerprint[:6], e.path.name] for e in (entries[g[0]] for g in groups)]
+    for detail in (0,) if all_runs else (1, 0):
+        counts = Counter(names)
+        names = [
+            f"{name} {given[detail]}" if counts[name] > 1 else name
+            for name, given in zip(names, ids, strict=True)
+        ]
+    counts = Counter(names)
+    return [
+        f"{name} #{number}" if counts[name] > 1 else name
+        for number, name in enumerate(names, start=1)
+    ]
+
+
+def _add_up(
+    entries: Sequence[Entry], runs: Sequence[int], cells: Mapping[str, Cell], layout: Layout
+) -> Figures:
+    """Return what a row took: its tasks' cost, and the speed of its runs; a figure that one of them
+    lacks is unknown."""
+    shown = [
+        entries[cell.run].tasks[column.task]
+        for column in layout.columns
+        if not column.is_group and (cell := cells.get(column.key)) and cell.run is not None
+    ]
+    usd, answered = _sum([task.usd for task in shown]), sum(task.n for task in shown)
+    efforts = [entries[run].effort for run in runs]
+    samples = sum(effort.samples for effort in efforts)
+    seconds = _sum([effort.seconds for effort in efforts])
+    tokens = _sum([effort.tokens for effort in efforts])
+    latencies = [effort.latency for effort in efforts if effort.latency is not None]
+    memories = [effort.memory for effort in efforts if effort.memory is not None]
+    parameters = [effort.parameters for effort in efforts if effort.parameters is not None]
+    return Figures(
+        usd=usd,
+        usd_per_1000=1000 * usd / answered if usd is not None and answered else None,
+        tokens_per_second=tokens / seconds if tokens and seconds else None,
+        seconds_per_sample=seconds / samples if seconds and samples else None,
+        latency=median(latencies) if latencies else None,
+        memory=max(memories, default=None),
+        parameters=max(parameters, default=None),
+    )
+
+
+def _sum(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if known and len(known) == len(parts) else None
+
+
+def list_references(columns: Sequence[Column], rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that no run stands for: chance, and what tasks say that people reach."""
+    chance = {
+        column.key: _refer(column, median(known), column.n)
+        for column in columns
+        if (known := _chances(column, rows))
+    }
+    human = {
+        column.key: _refer(column, column.human.value, 0)
+        for column in columns
+        if column.human is not None
+    }
+    named: Mapping[str, Mapping[str, Cell]] = {CHANCE: chance, HUMAN: human}
+    return [Row(name, "reference", cells=cells) for name, cells in named.items() if cells]
+
+
+def _chances(column: Column, rows: Sequence[Row]) -> list[float]:
+    cells = [row.cells[column.key] for row in rows if column.key in row.cells]
+    return [cell.measured.chance for cell in cells if cell.measured.chance is not None]
+
+
+def _refer(column: Column, value: float, n: int) -> Cell:
+    """A value without a run: nothing was measured here, so there is no interval."""
+    return Cell(
+        Measured(
+            value=value,
+            stderr=None,
+            ci95=None,
+            n=n,
+            coverage=1.0,
+            chance=None,
+            higher_is_better=column.higher_is_better,
+            aggregation=None,
+            method="stated",
+            status="stated",
+        )
+    )
