@@ -155,6 +155,9 @@ def rebuild_spec(
 def _find_request(run: Run) -> Mapping[str, Any]:
     """Return what the manifest says about how the run was asked."""
     request = run.manifest.get("request")
+    if run.manifest.get("imported"):
+        mend = "only runs of llmeval's own can be re-created; give it lm-eval's command line"
+        raise UsageError("it was imported", where=run.path.name, mend=mend)
     if not isinstance(request, Mapping):
         mend = "it is from before llmeval wrote that down: give the run's own command again"
         raise UsageError("its manifest does not say what was asked", where=run.path.name, mend=mend)

@@ -131,7 +131,8 @@ def list_runs(folder: Path, workspace: Path, tags: Mapping[str, str]) -> list[Ca
 def _subfolders(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if entry.is_dir()]
+            # What begins with a dot is work in progress.
+            return [e for e in entries if e.is_dir() and not e.name.startswith(".")]
     except FileNotFoundError:
         return []
 

@@ -118,7 +118,7 @@ def _tags(run: Run) -> Iterator[tuple[str, str]]:
     yield "written", str(manifest["written"])
     yield "model_fingerprint", str(manifest["model"]["fingerprint"])
     yield "data_fingerprint", fingerprint(data)
-    yield "version", str(manifest["environment"]["packages"]["llmeval"])
+    yield "version", str(manifest["environment"]["packages"].get("llmeval", "none"))
     for name in ("revision", "dirty"):
         if code.get(name):
             yield f"code_{name}", str(code[name])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.support.manifests import MANIFEST, metric, summary, write_manifest
+from tests.support.manifests import IMPORTED, MANIFEST, metric, summary, write_manifest
 
 OLD, NEW = "20260101-000000-pocket-aaaa", "20260102-000000-pocket-bbbb"
 
@@ -130,6 +130,15 @@ def test_a_real_record_is_told(llmeval: Command) -> None:
     told = llmeval("runs", "show", "latest")
     assert told.code == 0
     assert "colours.jsonl" in told.out and "baseline:random  (complete)" in told.out
+
+
+def test_an_imported_run_is_told_without_what_nobody_knows(llmeval: Command, results: Path) -> None:
+    write_manifest(results, "20270101-imported", **IMPORTED)
+    ended = llmeval("runs", "show", "latest")
+    assert ended.code == 0
+    assert "imported      from lm-eval 0.4.13, results_x.json" in ended.out
+    assert "None" not in ended.out
+    assert "it was imported" in llmeval("rerun", "latest").error
 
 
 def test_a_killed_run_is_told_without_numbers(llmeval: Command, results: Path) -> None:

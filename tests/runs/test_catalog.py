@@ -88,6 +88,7 @@ def test_what_is_no_record_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "leaderboards").mkdir()
     (tmp_path / "leaderboards" / "page.html").write_text("x")
     (tmp_path / "tags.json").write_text("{}")
+    write_manifest(tmp_path, ".import-half-done")
     assert listed(tmp_path) == []
     assert listed(tmp_path / "absent") == []
 

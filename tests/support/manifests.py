@@ -72,6 +72,20 @@ def summary(tasks: Mapping[str, Mapping[str, Any]], **changes: Any) -> dict[str,
     }
 
 
+IMPORTED: dict[str, Any] = {
+    "imported": {"tool": "lm-eval 0.4.13", "results": "results_x.json", "without_samples": []},
+    "model": {"backend": "lm-eval hf", "name": "gpt2", "dtype": None, "fingerprint": "00"},
+    "options": {"limit": None, "seed": None},
+    "window": None,
+    "command": None,
+    "environment": {
+        **dict.fromkeys(("python", "platform", "machine", "cpus", "code", "workspace")),
+        "packages": {"lm_eval": "0.4.13"},
+        "variables": {},
+    },
+}
+"""What the manifest of a run that lm-eval did does not know."""
+
 SUMMARY = summary({"colours": {"acc": metric(0.5)}})
 
 

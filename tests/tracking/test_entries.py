@@ -10,7 +10,7 @@ import pytest
 from llmeval.core import UsageError
 from llmeval.runs import load_run
 from llmeval.tracking.entries import collect_entries
-from tests.support.manifests import MANIFEST, metric, summary, write_manifest
+from tests.support.manifests import IMPORTED, MANIFEST, metric, summary, write_manifest
 
 
 def test_numbers_come_with_their_uncertainty(tmp_path: Path) -> None:
@@ -68,6 +68,12 @@ def test_tags_say_what_the_run_is(tmp_path: Path) -> None:
     two = collect_entries(load_run(write_manifest(tmp_path, "two", tasks=changed))).tags
     assert one["llmeval.model_fingerprint"] == two["llmeval.model_fingerprint"]
     assert one["llmeval.data_fingerprint"] != two["llmeval.data_fingerprint"]
+
+
+def test_an_imported_run_can_be_logged(tmp_path: Path) -> None:
+    entries = collect_entries(load_run(write_manifest(tmp_path, "one", **IMPORTED)))
+    assert entries.params == {"model": "gpt2", "tasks": "colours"}
+    assert "llmeval.code_revision" not in entries.tags
 
 
 def test_prompts_and_answers_go_only_where_they_are_wanted(tmp_path: Path) -> None:

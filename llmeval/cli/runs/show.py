@@ -74,6 +74,8 @@ def _lines(run: Run) -> Iterator[tuple[str, str]]:
     yield "record", str(run.path)
     if command := manifest.get("command"):
         yield "command", f"llmeval run {shlex.join(map(str, command))}"
+    if imported := manifest.get("imported"):
+        yield "imported", f"from {imported['tool']}, {imported['results']}"
     if original := manifest.get("rerun_of"):
         yield "rerun of", str(original)
     yield "model", _model(manifest["model"])
@@ -97,7 +99,8 @@ def _model(model: Mapping[str, Any]) -> str:
     if count := model.get("parameters"):
         parts.append(f"{count:,} parameters")
     if model.get("dtype"):
-        parts.append(f"{model['dtype']} on {model.get('device')}")
+        device = f" on {model['device']}" if model.get("device") else ""
+        parts.append(f"{model['dtype']}{device}")
     return f"{', '.join(parts)}; fingerprint {model['fingerprint']}"
 
 
@@ -106,7 +109,8 @@ def _options(manifest: Mapping[str, Any]) -> str:
     usual = asdict(TaskOptions())
     given = {k: v for k, v in manifest["options"].items() if k == "seed" or v != usual.get(k)}
     given |= {"window": manifest["window"]}
-    given |= {f"max {k}": v for k, v in manifest["limits"].items() if v is not None}
+    given |= {f"max {k}": v for k, v in manifest["limits"].items()}
+    given = {k: v for k, v in given.items() if v is not None}
     return ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in given.items())
 
 
@@ -118,8 +122,9 @@ def _environment(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "code", _code(environment["code"])
     if workspace := environment.get("workspace"):
         yield "workspace", _code(workspace)
-    cpus, platform = environment["cpus"], environment["platform"]
-    yield "machine", f"{platform}, {cpus} CPUs, Python {environment['python']}"
+    if platform := environment["platform"]:
+        cpus, python = environment["cpus"], environment["python"]
+        yield "machine", f"{platform}, {cpus} CPUs, Python {python}"
     yield "packages", ", ".join(f"{k} {v}" for k, v in environment["packages"].items())
     if variables := environment.get("variables"):
         yield "variables", " ".join(f"{name}={value}" for name, value in variables.items())
