@@ -151,6 +151,11 @@ def test_a_file_that_is_none_of_ours_is_refused_and_left_as_it_is(
 # -- finding ---------------------------------------------------------------------------------
 
 
+def test_half_a_record_is_not_the_latest(results: Path) -> None:
+    write_manifest(results, ".import-x")
+    assert find_run("latest", results).path.name == NEW
+
+
 def test_a_run_is_found_by_path_id_beginning_latest_and_tag(results: Path) -> None:
     set_tag(results, "baseline", OLD)
     for name, run_id in (
