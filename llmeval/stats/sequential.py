@@ -8,8 +8,9 @@ For a bet lambda that was fixed beforehand, prod_i (1 - lambda (x_i - b_i + tole
 e-value: factors are positive, independent and have expectations whose mean is at most 1 under H0,
 so by the inequality of the means the product of the expectations is at most 1. Nights multiply,
 and a uniform mixture over a fixed grid of bets is an e-value again (Waudby-Smith and Ramdas,
-arXiv 2010.09686). By Ville's inequality it ever reaches 1/alpha with probability at most alpha,
-however many nights there are and whenever one stops.
+arXiv 2010.09686), and so is one over the night on which betting begins (`combine_nights`). By
+Ville's inequality it ever reaches 1/alpha with probability at most alpha, however many nights there
+are and whenever one stops.
 
 What this does not cover: the noise of the pinned baseline itself. A lucky baseline run shifts the
 null for ever, and the process will find that the model is "worse". `decoding_stderr` says how large
@@ -37,8 +38,8 @@ def night_evidence(
 ) -> Floats:
     """Return [bets] log e-values of one night against "not worse than tolerated".
 
-    Add them to the running state, a vector of as many zeros at the start, and hand that to
-    `combine_evidence`.
+    Keep them night by night and hand all to `combine_nights`; of one night alone,
+    `combine_evidence` tells the e-value.
 
     Args:
         differences: [n] tonight's score less the pinned baseline's, of each item; positive is

@@ -1,0 +1,1 @@
+"""The regression gate simulated: how often it errs, and what it finds."""
