@@ -11,6 +11,13 @@ from llmeval.cli.page import Page
 from llmeval.cli.streams import BOLD, RED, one_line, paint
 from llmeval.reports.compare import Comparison, Pair, Row
 from llmeval.reports.compare.comparison import POPULATION
+from llmeval.reports.compare.measures import (
+    EXCHANGE,
+    MCNEMAR,
+    NOTHING_DIFFERS,
+    SIGNS,
+    SIGNS_OF_CLUSTERS,
+)
 from llmeval.reports.compare.words import (
     COST_HEAD,
     COST_NOTE,
@@ -35,6 +42,8 @@ _VERDICT = "verdict"
 _TEXT = ("metric", "test", _VERDICT)
 _EXCLUDED_SHOWN = 8
 _LONGEST_HEAD = 18
+
+TESTS = "Tests: McNemar's exact one, or random exchange of signs or sides, whole clusters at once."
 
 Column = tuple[str, list[str]]
 """A head and its cells."""
@@ -91,16 +100,14 @@ def _pair(
     comparison: Comparison, pair: Pair, letter: str, page: Page, all_tasks: bool
 ) -> list[str]:
     names = comparison.baseline.label, pair.challenger.label
-    lines = [
-        paint(crop(one_line(sum_up(pair, names[1], names[0])), page.width), BOLD, page.color),
-        "",
-    ]
+    title = page.wrap(sum_up(pair, names[1], names[0]))
+    lines = [*(paint(line, BOLD, page.color) for line in title), ""]
     rows, folded = (list(pair.rows), 0) if all_tasks else fold(pair)
     lines += _tables(rows, ("A", letter), names, page)
     if folded:
         lines += page.wrap(f"{folded} subtasks without a finding are folded: see --all-tasks")
     lines += [line for told in tell_forms(pair) for line in page.wrap(told)]
-    lines += page.wrap(tell_family(pair))
+    lines += page.wrap(f"{tell_family(pair)} {TESTS}")
     excluded = [f"not compared: {told}" for told in list_excluded(pair, ("A", letter))]
     if len(excluded) > _EXCLUDED_SHOWN:
         more = len(excluded) - _EXCLUDED_SHOWN
@@ -133,13 +140,30 @@ def _tables(
 
 
 def _fits(columns: Sequence[Column], rows: Sequence[Row], page: Page) -> bool:
-    return width_of(_table(columns, rows, Page(10_000, False))[0]) <= page.width
+    return width_of(_lay_out([*_names(rows), *columns], rows, None, False)[0]) <= page.width
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Row], page: Page) -> list[str]:
-    columns = [*_names(rows), *columns]
+    """Return a table with each task beside its metrics, or above them where that does not fit."""
+    if _fits(columns, rows, page):
+        return _lay_out([*_names(rows), *columns], rows, page.width, page.color)
+    (_, names), (_, metrics) = _names(rows)
+    indented = [f"{'  ' * (row.depth + 1)}{m}" for row, m in zip(rows, metrics, strict=True)]
+    head, rule, *lines = _lay_out([("  metric", indented), *columns], rows, page.width, page.color)
+    table = [head, rule]
+    for row, name, line in zip(rows, names, lines, strict=True):
+        if name:
+            table.append(paint(crop(name, page.width), BOLD, page.color and row.is_group))
+        table.append(line)
+    return table
+
+
+def _lay_out(
+    columns: Sequence[Column], rows: Sequence[Row], width: int | None, color: bool
+) -> list[str]:
     cells = list(zip(*(cells for _, cells in columns), strict=True))
-    verdict = next((i for i, (head, _) in enumerate(columns) if head == _VERDICT), -1)
+    heads = [head for head, _ in columns]
+    verdict = heads.index(_VERDICT) if _VERDICT in heads else -1
 
     def style(line: int, column: int) -> str | None:
         if column == 0 and rows[line].is_group:
@@ -148,17 +172,15 @@ def _table(columns: Sequence[Column], rows: Sequence[Row], page: Page) -> list[s
             {"worse": RED, "better": BOLD}.get(cells[line][column]) if column == verdict else None
         )
 
-    heads = [head for head, _ in columns]
-    return lay_out(heads, cells, text=_TEXT, width=page.width, color=page.color, style=style)
+    return lay_out(heads, cells, text=_TEXT, width=width, color=color, style=style)
 
 
 def _names(rows: Sequence[Row]) -> list[Column]:
     names, before = [], None
     for row in rows:
         mark = f" {FORM_MARK}" if row.across else ""
-        name = "  " * row.depth + one_line(row.name) + mark
-        names.append("" if name == before else name)
-        before = name
+        names.append("" if row.name == before else f"{'  ' * row.depth}{one_line(row.name)}{mark}")
+        before = row.name
     arrows = ["↑" if row.higher_is_better else "↓" for row in rows]
     metrics = [f"{one_line(r.metric)} {arrow}" for r, arrow in zip(rows, arrows, strict=True)]
     return [("task", names), ("metric", metrics)]
@@ -186,6 +208,15 @@ def _differences(rows: Sequence[Row], letters: tuple[str, str]) -> list[Column]:
 _SHORT = {"no difference seen": "none seen", "not estimable": "unknown"}
 
 
+_TESTS = {
+    MCNEMAR: "McNemar",
+    SIGNS: "signs",
+    SIGNS_OF_CLUSTERS: "signs",
+    EXCHANGE: "sides",
+    NOTHING_DIFFERS: "",
+}
+
+
 def _power(rows: Sequence[Row]) -> list[Column]:
     flips = [row.flips for row in rows]
     return [
@@ -194,7 +225,7 @@ def _power(rows: Sequence[Row]) -> list[Column]:
         ("p alone", [_format_p(row.test.p) for row in rows]),
         ("MDE", ["unknown" if row.mde is None else format_value(row.mde) for row in rows]),
         ("n to see it", [_tell_needed(row) for row in rows]),
-        ("test", [row.test.name for row in rows]),
+        ("test", [_TESTS.get(row.test.name, "none") for row in rows]),
     ]
 
 

@@ -49,8 +49,7 @@ def _choose(row: Row, examples: int) -> list[Flip]:
 
 
 def _tell(flip: Flip, row: Row, letter: str, page: Page) -> Iterator[str]:
-    assert row.flips is not None
-    yield "  " + page.crop(tell_flip(flip, graded=row.flips.graded), 2)
+    yield "  " + page.crop(tell_flip(flip, row), 2)
     taken = _INDENT + _LABEL
     yield _line("asked", page.crop_left(say_prompt(flip), taken), page)
     if flip.target is not None:

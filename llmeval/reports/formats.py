@@ -21,6 +21,8 @@ def format_value(value: float | None) -> str:
         return NONE
     if value != 0 and abs(value) < 0.0005:
         return f"{value:.1e}"
+    if abs(value) >= 1e7:
+        return f"{value:.1e}"
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 

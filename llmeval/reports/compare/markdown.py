@@ -129,14 +129,14 @@ def _flips(pair: Pair, labels: tuple[str, str]) -> Iterator[str]:
     for row in pair.rows:
         chosen = _choose(row)[:left]
         left -= len(chosen)
-        if not chosen or row.flips is None:
+        if not chosen:
             continue
         title = escape(one_line(f"{row.name} {row.metric}: {tell_counts(row)}"))  # no Markdown here
         yield ""
         yield f"<details><summary>{title}</summary>"
         yield ""
         for flip in chosen:
-            yield f"- {code_span(tell_flip(flip, graded=row.flips.graded))}"
+            yield f"- {code_span(tell_flip(flip, row))}"
             yield from (f"  - {told}" for told in _tell(flip, labels))
         yield ""
         yield "</details>"

@@ -35,7 +35,7 @@ MCNEMAR = "McNemar, exact"
 SIGNS = "permutation of signs"
 SIGNS_OF_CLUSTERS = "permutation of signs, whole clusters"
 EXCHANGE = "permutation of sides"
-NOTHING_DIFFERS = "none needed: no item differs"
+NOTHING_DIFFERS = "no item differs"
 
 NOISE = 1e-9  # differences below are rounding
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from llmeval.reports.compare.words import (
     COST_NOTE,
     FORM_MARK,
     cost_rows,
+    fold,
     list_excluded,
     list_fine_print,
     list_notes,
@@ -34,6 +35,7 @@ from llmeval.reports.page.plots import ForestRow
 
 _STYLE = Path(shell.__file__).parent / "compare.css"
 _CLASSES = {"better": "good", "worse": "bad"}
+_LONGEST_HEAD = 24
 _LONGEST = 20_000  # letters of an answer on the page
 
 Cell = str | Mapping[str, Any]
@@ -68,7 +70,12 @@ class FlipList:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A challenger against the baseline."""
+    """A challenger against the baseline.
+
+    Attributes:
+        rows, power_rows: what is shown at once.
+        all_rows: all of them, where subtasks without a finding are folded.
+    """
 
     label: str
     summary: str
@@ -79,6 +86,7 @@ class Section:
     rows: tuple[tuple[Cell, ...], ...]
     power_head: tuple[Cell, ...]
     power_rows: tuple[tuple[Cell, ...], ...]
+    all_rows: tuple[tuple[Cell, ...], ...]
     flips: tuple[FlipList, ...]
     fine_print: tuple[str, ...]
 
@@ -94,7 +102,7 @@ def to_html(comparison: Comparison) -> str:
         comparison=comparison,
         others=others,
         run_rows=[
-            [one.run_id, "challenger" if place else "baseline", one.label, one.status]
+            [one.run_id, "challenger" if place else "baseline", one.model, one.status]
             for place, one in enumerate(comparison.contestants)
         ],
         sections=[_section(comparison, pair) for pair in comparison.pairs],
@@ -110,28 +118,35 @@ def to_html(comparison: Comparison) -> str:
 def _section(comparison: Comparison, pair: Pair) -> Section:
     labels = comparison.baseline.label, pair.challenger.label
     excluded = [f"Not compared: {told}" for told in list_excluded(pair, labels)]
+    shown, folded = fold(pair)
     return Section(
         label=labels[1],
         summary=sum_up(pair, labels[1], labels[0]),
         warnings=tuple(tell_forms(pair)),
         notes=(*list_notes(pair, labels), *excluded),
-        forests=tuple(_forests(pair)),
+        forests=tuple(_forests(shown)),
         head=(
             *("task", "metric", _number("n")),
-            *(_number(label) for label in labels),
+            *(_number(head) for head in _heads(labels)),
             _number("difference"),
             _number("p (Holm)"),
             "verdict",
         ),
-        rows=tuple(_cells(row) for row in pair.rows),
+        rows=tuple(_cells(row) for row in shown),
         power_head=(
             *("task", "metric", _number("lost"), _number("gained")),
             *(_number("p alone"), _number("MDE"), _number("n to see it"), "test"),
         ),
-        power_rows=tuple(_power_cells(row) for row in pair.rows),
+        power_rows=tuple(_power_cells(row) for row in shown),
+        all_rows=tuple(_cells(row) for row in pair.rows) if folded else (),
         flips=tuple(_flip_lists(pair, labels)),
         fine_print=tuple(list_fine_print(pair)),
     )
+
+
+def _heads(labels: tuple[str, str]) -> tuple[str, str]:
+    """Return the runs' names where they are short enough for a column."""
+    return labels if max(map(len, labels)) <= _LONGEST_HEAD else ("baseline", "challenger")
 
 
 def _number(text: str) -> Cell:
@@ -156,7 +171,7 @@ def _cells(row: Row) -> tuple[Cell, ...]:
         {"text": f"{row.n:,}", "sort": row.n, "class": "num"},
         *(
             {
-                "text": f"{format_value(side.value)} ({format_interval(side.ci95)})",
+                "text": _stack(format_value(side.value), format_interval(side.ci95)),
                 "sort": _sort(side.value),
                 "class": "num",
                 "title": f"n {side.n:,}, {side.method}",
@@ -164,8 +179,9 @@ def _cells(row: Row) -> tuple[Cell, ...]:
             for side in sides
         ),
         {
-            "text": f"{format_difference(difference.value)}"
-            f" ({format_interval(difference.ci95, signed=True)})",
+            "text": _stack(
+                format_difference(difference.value), format_interval(difference.ci95, signed=True)
+            ),
             "sort": _sort(difference.value),
             "class": "num strong",
             "title": difference.method,
@@ -173,6 +189,13 @@ def _cells(row: Row) -> tuple[Cell, ...]:
         _p(row.test.p_holm),
         {"text": row.verdict, "class": _CLASSES.get(row.verdict, "quiet"), "title": row.why},
     )
+
+
+def _stack(value: str, interval: str) -> Any:
+    """Return a value with its interval below it."""
+    from markupsafe import Markup
+
+    return Markup('{}<br><span class="interval-text">{}</span>').format(value, interval)
 
 
 def _power_cells(row: Row) -> tuple[Cell, ...]:
@@ -207,10 +230,10 @@ def _sort(value: float | None) -> float | str:
     return "" if value is None else value
 
 
-def _forests(pair: Pair) -> Iterator[Forest]:
+def _forests(shown: Sequence[Row]) -> Iterator[Forest]:
     """Yield the differences by their scale: shares together, every other metric by itself."""
     scales: dict[str, list[Row]] = {}
-    for row in pair.rows:
+    for row in shown:
         values = (row.baseline.value, row.challenger.value)
         share = all(value is not None and 0 <= value <= 1 for value in values)
         if row.difference.value is not None:
@@ -231,14 +254,13 @@ def _flip_lists(pair: Pair, labels: tuple[str, str]) -> Iterator[FlipList]:
     for row in pair.rows:
         if row.flips is None or not row.flips.examples:
             continue
-        graded = row.flips.graded
-        flips = tuple(_flip(flip, labels, graded) for flip in row.flips.examples)
+        flips = tuple(_flip(flip, row, labels) for flip in row.flips.examples)
         yield FlipList(f"{row.name} {row.metric}: {tell_counts(row)}", flips)
 
 
-def _flip(flip: Flip, labels: tuple[str, str], graded: bool) -> FlipView:
+def _flip(flip: Flip, row: Row, labels: tuple[str, str]) -> FlipView:
     return FlipView(
-        title=tell_flip(flip, graded=graded),
+        title=tell_flip(flip, row),
         direction=flip.direction,
         asked=say_prompt(flip),
         target=flip.target,

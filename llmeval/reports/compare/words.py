@@ -124,13 +124,13 @@ def tell_answer(flip: Flip, side: int) -> tuple[str | None, str | None]:
     return extracted, answer
 
 
-def tell_flip(flip: Flip, *, graded: bool) -> str:
-    """Return which item went which way; of a graded one, how far."""
-    if not graded:
-        return f"{flip.direction}  {flip.sample_id}"
+def tell_flip(flip: Flip, row: Row) -> str:
+    """Return which item of a row went which way; of a graded one, how far."""
+    name = f"{flip.task}/{flip.sample_id}" if row.is_group else flip.sample_id
+    if row.flips is None or not row.flips.graded:
+        return f"{flip.direction}  {name}"
     word = {"lost": "worse", "gained": "better"}[flip.direction]
-    scores = f"{format_value(flip.scores[0])} -> {format_value(flip.scores[1])}"
-    return f"{word}  {flip.sample_id}  {scores}"
+    return f"{word}  {name}  {format_value(flip.scores[0])} -> {format_value(flip.scores[1])}"
 
 
 def tell_counts(row: Row) -> str:
