@@ -61,7 +61,7 @@ def _tags(folder: Path) -> dict[str, str]:
 
 
 def _print(rows: Sequence[CatalogRow]) -> None:
-    """Print a table; where a terminal is too narrow for it, two lines a run: ids stay whole."""
+    """Print a table; where a terminal is too narrow for it, three lines a run: ids stay whole."""
     stream = sys.stdout
     cells = [_cells(row) for row in rows]
 
@@ -80,9 +80,11 @@ def _print(rows: Sequence[CatalogRow]) -> None:
 def _stack(cells: Sequence[str]) -> list[str]:
     run, started, model, tasks, result, n, status, tags, size = cells
     samples = f"{n} samples" if n else ""
-    first = GAP.join(filter(None, [run, status, tags]))
-    rest = GAP.join(filter(None, [started, f"{model}: {tasks}", result, samples, size]))
-    return [first, crop(f"    {rest}", terminal_width(sys.stdout))]
+    first, *more = (
+        GAP.join(filter(None, parts))
+        for parts in ([run, status, tags], [started, samples, size, result], [model, tasks])
+    )
+    return [first, *(crop(f"    {line}", terminal_width(sys.stdout)) for line in more)]
 
 
 def _cells(row: CatalogRow) -> tuple[str, ...]:
