@@ -23,6 +23,7 @@ from llmeval.reports.compare.words import (
     COST_NOTE,
     FORM_MARK,
     MDE,
+    TESTS,
     cost_rows,
     fold,
     list_excluded,
@@ -43,7 +44,6 @@ _TEXT = ("metric", "test", _VERDICT)
 _EXCLUDED_SHOWN = 8
 _LONGEST_HEAD = 18
 
-TESTS = "Tests: McNemar's exact one, or random exchange of signs or sides, whole clusters at once."
 
 Column = tuple[str, list[str]]
 """A head and its cells."""

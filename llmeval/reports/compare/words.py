@@ -29,6 +29,9 @@ MDE = (
 )
 
 
+TESTS = "Tests: McNemar's exact one, or random exchange of signs or sides, whole clusters at once."
+
+
 def sum_up(pair: Pair, label: str, other: str) -> str:
     """Return the verdicts on the headlines in a sentence."""
     total = pair.family_size("headline")
@@ -174,4 +177,4 @@ def _costs(usage: Mapping[str, Any], seconds: Mapping[str, Any]) -> list[str]:
 
 def list_fine_print(pair: Pair) -> list[str]:
     """Return what the numbers mean."""
-    return [tell_family(pair), MDE, POPULATION]
+    return [tell_family(pair), TESTS, MDE, POPULATION]

@@ -38,8 +38,8 @@ def plain(tmp_path: Path) -> Comparison:
 
 def test_every_output_holds_the_numbers_the_verdict_and_the_costs(plain: Comparison) -> None:
     for name, text in outputs(plain).items():
-        for expected in ("first", "second", "better", "McNemar, exact"):
-            assert expected in text or name == "markdown", (name, expected)
+        for expected in ("first", "second", "better", "McNemar"):
+            assert expected in text, (name, expected)
         assert "0.16" in text, name
         assert re.search(r"56,?789", text), name
         assert POPULATION[:40] in text, name
