@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -106,6 +106,7 @@ def test_interval_and_tests_agree_and_never_contradict(values: list[float], tol:
     assert good > 0.05 or bad > 0.05
 
 
+@settings(max_examples=40)
 @given(differences, st.integers(2, 4), st.randoms(use_true_random=False))
 def test_neither_order_nor_names_of_clusters_matter(
     values: list[float], k: int, rng: random.Random
@@ -124,6 +125,7 @@ def test_neither_order_nor_names_of_clusters_matter(
         assert second.needed_n == pytest.approx(first.needed_n, rel=1e-4)
 
 
+@settings(max_examples=30)
 @given(st.integers(20, 400), st.floats(0.01, 0.2), st.floats(0.0, 0.3))
 def test_more_of_the_same_decides_more(n: int, tol: float, share: float) -> None:
     losses = round(share * n)

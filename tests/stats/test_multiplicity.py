@@ -14,7 +14,7 @@ from llmeval.stats import benjamini_hochberg, holm
 pvalues = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 
 
-@settings(max_examples=25)  # statsmodels takes 45 ms a call
+@settings(max_examples=8)  # statsmodels takes 45 ms a call
 @given(pvalues)
 def test_adjusted_values_are_statsmodels(values: list[float]) -> None:
     assert holm(values) == pytest.approx(multipletests(values, method="holm")[1])

@@ -94,6 +94,7 @@ def test_interval_of_outcomes_in_closed_form() -> None:
     assert tango_interval(5, 0, 40)[0] == pytest.approx(-wilson.high, abs=1e-9)
 
 
+@settings(max_examples=40)
 @given(tables)
 def test_swapping_sides_negates_the_difference(table: tuple[int, int, int]) -> None:
     a, b = _outcomes(*table)
@@ -170,11 +171,11 @@ def test_interval_of_outcomes_covers(discordance: float) -> None:
 def test_clustered_interval_of_rare_losses_covers() -> None:
     rng = np.random.default_rng(5)
     clusters, missed = np.repeat(np.arange(80), 3), 0
-    for _ in range(150):
+    for _ in range(80):
         b = 1.0 - np.repeat(rng.random(80) < 0.03, 3)  # whole passages are lost
         low, high = paired_difference(np.ones(240), b, clusters).ci95 or (0, 0)
         missed += not low <= -0.03 <= high
-    assert missed / 150 <= 0.05  # Student's misses in 10%
+    assert missed / 80 <= 0.05  # Student's misses in 10%
 
 
 def test_exact_mcnemar_is_published_and_statsmodels() -> None:
