@@ -47,6 +47,7 @@ from llmeval.runs import (
     to_lm_eval_results,
 )
 from llmeval.runs.files import storage_errors, write_json
+from llmeval.runs.memory import measure_peak_memory
 from llmeval.runs.unfinished import forget_run, note_run
 from llmeval.tasks.registry import Selection
 
@@ -289,8 +290,12 @@ class _Attempt:
     def _report(self) -> dict[str, Any] | None:
         if isinstance(self._model, InformedModel):
             return self._model.report() or None
-        traffic = {"traffic": self._traffic} if self._traffic else {}
-        return self._model.report() | traffic
+        report = self._model.report()
+        if self._traffic:
+            report |= {"traffic": self._traffic}
+        if "answered_by" not in report:  # else the model is on another machine, or in a server
+            report |= {"peak_memory": measure_peak_memory()}
+        return report
 
     def _make_manifest(
         self, status: str, performance: Mapping[str, Any] | None = None

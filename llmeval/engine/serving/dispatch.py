@@ -15,6 +15,7 @@ import logging
 import random
 import sys
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -69,12 +70,23 @@ class Traced:
         retries: of these, again after a fault, by what that was.
         most_in_flight: at one time.
         overloads: times the server said that it has too much to do.
+        seconds: from each answered call's last attempt to its answer.
     """
 
     calls: int = 0
     retries: Counter[str] = field(default_factory=Counter)
     most_in_flight: int = 0
     overloads: int = 0
+    seconds: array[float] = field(default_factory=lambda: array("f"))
+
+    def measure_latency(self) -> dict[str, float] | None:
+        """Return the median and the 95th percentile of the seconds that a call took."""
+        if not self.seconds:
+            return None
+        ordered = sorted(self.seconds)
+        last = len(ordered) - 1
+        shares = {"p50": 0.5, "p95": 0.95}
+        return {name: round(ordered[round(share * last)], 4) for name, share in shares.items()}
 
 
 class Dispatcher:
@@ -139,6 +151,7 @@ class Dispatcher:
             "connections": {"limit": self._concurrency.limit, "highest": self._concurrency.highest},
             "overloads": self.traced.overloads,
             "paused_seconds": round(self._pace.paused_seconds, 3),
+            "latency_seconds": self.traced.measure_latency(),
         }
 
     def fail(self, error: BaseException) -> None:
@@ -256,6 +269,7 @@ class Dispatcher:
         if self._in_outage:
             self._in_outage = False
             log.warning("answers come again")
+        self.traced.seconds.append(seconds)
         self._concurrency.note_answer(seconds, len(self._flying))
         if 0 < reply.wait <= self._traffic.patience:  # beyond it, the next call is refused in words
             self._pace.pause(reply.wait)
