@@ -18,17 +18,22 @@ def write_report(path: str | Path, pieces: str | Iterable[str]) -> Path:
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            for piece in [pieces] if isinstance(pieces, str) else pieces:
-                file.write(piece)
-        partial.replace(path)
+        _write(path, partial, [pieces] if isinstance(pieces, str) else pieces)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise StorageError(
             f"the report cannot be written: {error.strerror or error}",
             where=str(path),
             mend="name another file, or make room",
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     return path
+
+
+def _write(path: Path, partial: Path, pieces: Iterable[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+        for piece in pieces:
+            file.write(piece)
+    partial.replace(path)

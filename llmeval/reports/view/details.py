@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import re
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ["task", "sample_id", "prompt", "exchanges", "target", "fields", "metadata", "cluster"]
 _KEPT_GROUPS = 4
+_LONG_INTEGER = re.compile(r"(?<![\d.])\d{19,}")
 _EXACT = 2**53  # a larger integer is another one in JavaScript
 
 
@@ -98,13 +101,12 @@ def read_json(text: str | None) -> Any:
     """Return the value of a JSON text of the record; None where there is none or it is broken."""
     if not text:
         return None
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        try:
-            return json.loads(text)  # integers beyond 64 bits, NaN
-        except (ValueError, RecursionError):
-            return None
+    # orjson rounds integers beyond 64 bits, and knows no NaN.
+    loaders = (orjson.loads, json.loads)
+    for load in reversed(loaders) if _LONG_INTEGER.search(text) else loaders:
+        with contextlib.suppress(ValueError, RecursionError):
+            return load(text)
+    return None
 
 
 def as_chat(prompt: str | None) -> Any:
