@@ -67,7 +67,9 @@ def render(board: Board, width: int, *, color: bool = False, all_tasks: bool = F
     notes = [f"{folded} subtasks are folded: --all-tasks shows them"] if folded else []
     notes += [*board.notes, *_list_fronts(board), *_list_left_out(board)]
     for note in notes:
-        wrapped = textwrap.wrap(one_line(note), max(40, width - 2), subsequent_indent="  ")
+        wrapped = textwrap.wrap(
+            one_line(note), max(40, width - 2), subsequent_indent="  ", break_on_hyphens=False
+        )
         lines += [paint(line, DIM, color) for line in wrapped]
     return [line.rstrip() for line in lines]
 
@@ -102,8 +104,16 @@ def _width(table: Sequence[_Block]) -> int:
 
 
 def _names(rows: Sequence[Row]) -> _Block:
-    names = tuple(crop(one_line(row.name), _LONGEST_NAME) for row in rows)
+    names = tuple(_shorten(one_line(row.name)) for row in rows)
     return _Block("model", "", names, left=True)
+
+
+def _shorten(name: str) -> str:
+    """Cut a name in its middle: paths differ at their ends."""
+    if width_of(name) <= _LONGEST_NAME:
+        return name
+    end = name[-2 * _LONGEST_NAME // 3 :]
+    return crop(name, max(2, _LONGEST_NAME - width_of(end))) + end
 
 
 def _places(board: Board) -> list[_Block]:

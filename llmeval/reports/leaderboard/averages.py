@@ -64,16 +64,15 @@ class Averaging:
             weights[column.key] = 1 / (1 - chance)
         return weights
 
+    def names(self) -> str:
+        """Return the names of the columns."""
+        return ", ".join(column.key for column in self.columns)
+
     def describe(self) -> str:
         """Say what the average is."""
-        names = ", ".join(column.key for column in self.columns)
-        of = (
-            "of (value - chance) / (1 - chance), chance 0 where none is known,"
-            if self.normalized
-            else ""
-        )
-        kind = f"unweighted mean {of} over {len(self.columns)} columns".replace("  ", " ")
-        return f"{kind} ({names}); a row that lacks one of them has none"
+        of = " of (value - chance) / (1 - chance), chance 0 where none is known,"
+        kind = f"unweighted mean{of if self.normalized else ''} over {len(self.columns)} columns"
+        return f"{kind} ({self.names()}); a row that lacks one of them has none"
 
 
 def choose_averaging(columns: Sequence[Column], normalized: bool) -> Averaging | None:

@@ -258,11 +258,17 @@ def _make_columns(
                 by_size={"weighted by size": True, "unweighted": False}.get(kinds.pop() or "")
                 if len(kinds) == 1
                 else None,
-                n=Counter(row.n for row in rows).most_common(1)[0][0],
+                n=_usual_n(rows),
                 human=humans.get(form),
             )
         )
     return columns
+
+
+def _usual_n(rows: Sequence[Measured]) -> int:
+    """Return how many samples most rows have; the largest of several such numbers."""
+    counts = Counter(row.n for row in rows)
+    return max(counts, key=lambda n: (counts[n], n))
 
 
 def _mark_averaged(

@@ -85,7 +85,10 @@ def tell_apart(forms: Iterable[PromptForm]) -> dict[PromptForm, str]:
         for name in PromptForm.__dataclass_fields__
         if len({getattr(form, name) for form in known}) > 1
     ]
-    return {form: ", ".join(_say(form, name) for name in differing) for form in known}
+    shown = [name for name in differing if name != "data"]
+    if len({tuple(getattr(form, name) for name in shown) for form in known}) < len(known):
+        shown = differing  # the data alone tell some apart
+    return {form: ", ".join(_say(form, name) for name in shown) for form in known}
 
 
 def _say(form: PromptForm, field: str) -> str:

@@ -46,18 +46,7 @@ def _notes(
         runs = f"{len(superseded)} older {'run is' if len(superseded) == 1 else 'runs are'}"
         yield f"{LATEST}; {runs} not shown (--all-runs)"
     if averaging is not None:
-        yield f"average: {averaging.describe()}"
-        lacking = [row for row in rows if row.missing and row.kind == "model"]
-        if lacking:
-            yield "without average: " + _some(
-                [f"{r.name} lacks {_some(r.missing)}" for r in lacking], "; "
-            )
-        if len(lacking) == len(models):
-            yield "no model has every averaged column: choose some with --tasks"
-    top = [column for column in columns if column.parent is None]
-    left = [f"{c.key} ({c.not_averaged})" for c in top if c.not_averaged]
-    if averaging is not None and left:
-        yield f"not averaged: {_some(left)}"
+        yield from _averages(columns, models, averaging)
     for column in columns:
         if column.is_group and column.parent is None:
             how = {True: "weighted by size", False: "unweighted", None: "in an unknown way"}
@@ -69,7 +58,7 @@ def _notes(
     if any(column.form.chat for column in columns):
         yield "with chat templates, every model's prompts are rendered by its own"
     faults = [
-        f"{row.name}, {c.key}: {cell.faults[0]}"
+        f"{row.name}, {c.task}: {cell.faults[0]}"
         for row in models
         for c in columns
         if (cell := row.cells.get(c.key)) is not None and cell.faults
@@ -84,6 +73,22 @@ def _notes(
     tools = sorted({entry.imported for entry in entries if entry.imported})
     if tools:
         yield f"imported results: {', '.join(tools)}"
+
+
+def _averages(
+    columns: Sequence[Column], models: Sequence[Row], averaging: Averaging
+) -> Iterator[str]:
+    lacking = [row for row in models if row.missing]
+    if models and len(lacking) == len(models):
+        yield f"no average: no model has all of {averaging.names()}; choose columns with --tasks"
+        return
+    yield f"average: {averaging.describe()}"
+    if lacking:
+        told = [f"{row.name} lacks {_some(row.missing)}" for row in lacking]
+        yield f"without average: {_some(told, '; ')}"
+    top = [column for column in columns if column.parent is None]
+    if left := [f"{c.key} ({c.not_averaged})" for c in top if c.not_averaged]:
+        yield f"not averaged: {_some(left)}"
 
 
 def _unplaced(columns: Sequence[Column], models: Sequence[Row]) -> Iterator[str]:

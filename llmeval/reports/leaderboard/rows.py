@@ -44,7 +44,11 @@ def fill_rows(entries: Sequence[Entry], layout: Layout, *, all_runs: bool) -> Ch
             if (cell := _newest(entries, runs, layout, column)) is not None
         }
         used = sorted({cell.run for cell in cells.values() if cell.run is not None})
-        superseded += [run for run in runs if run not in used]
+        superseded += [
+            run
+            for run in runs
+            if run not in used and any(layout.place(entries[run], c) for c in layout.columns)
+        ]
         if cells:
             kind: Kind = "baseline" if entries[runs[0]].is_baseline else "model"
             figures = _add_up(entries, used, cells, layout)

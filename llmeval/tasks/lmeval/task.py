@@ -29,8 +29,8 @@ from llmeval.core import (
     TrainingRows,
     Unscorable,
     UsageError,
-    fingerprint,
 )
+from llmeval.data.clusters import find_cluster
 from llmeval.tasks.chat import decode_chat, encode_chat
 from llmeval.tasks.defect import Defect
 from llmeval.tasks.generation import require_whole, to_sampling
@@ -48,16 +48,6 @@ SUPPORTED = "0.4.13"
 
 Foreign = Any
 """An object of lm-eval, which is untyped: ``lm_eval.api.task.Task`` or ``Instance``."""
-
-_CLUSTER_FIELDS = {
-    # Questions about the same text are not independent.
-    "EleutherAI/drop": "passage",
-    "aps/super_glue/boolq": "passage",
-    "aps/super_glue/multirc": "paragraph",
-    "aps/super_glue/record": "passage",
-    "EleutherAI/race": "article",
-    "EleutherAI/coqa": "story",
-}
 
 
 class LmEvalTask:
@@ -231,11 +221,7 @@ class LmEvalTask:
 
     def _cluster(self, doc: Mapping[str, Any]) -> str | None:
         config = self._task.config
-        for place in (config.dataset_path, f"{config.dataset_path}/{config.dataset_name}"):
-            field = _CLUSTER_FIELDS.get(str(place))
-            if field and field in doc:
-                return fingerprint(doc[field], size=8)
-        return None
+        return find_cluster(str(config.dataset_path), config.dataset_name, doc)
 
     def _gold(self, doc: Mapping[str, Any]) -> Gold:
         task = self._task
