@@ -8,27 +8,21 @@ from dataclasses import dataclass, field, replace
 
 from llmeval.core import UsageError
 from llmeval.reports.compare.comparison import (
-    ALPHA,
-    POWER,
     Comparison,
     Contestant,
-    Excluded,
     FormDifference,
     Pair,
     Row,
-    Test,
 )
 from llmeval.reports.compare.flips import find_flips, tell_flips
 from llmeval.reports.compare.forms import compare_forms, compare_settings, tell_difference
 from llmeval.reports.compare.measures import measure_group, measure_task
 from llmeval.reports.compare.pairs import Pairs, pair_items
+from llmeval.reports.compare.rows import decide, make_row
 from llmeval.reports.compare.selection import Entry, Wanted, select
-from llmeval.reports.compare.verdicts import judge
 from llmeval.reports.formats import some_of
 from llmeval.reports.scores import read_scores
 from llmeval.runs import Run
-from llmeval.stats import holm, minimum_detectable_effect, planned_n
-from llmeval.stats.intervals import Estimate
 
 ACROSS = "--across-forms compares them anyway, and marks it"
 
@@ -60,20 +54,24 @@ def compare_runs(runs: Sequence[Run], options: Options | None = None) -> Compari
     options = options or Options()
     if len(runs) < 2:
         raise UsageError("there is nothing to compare", mend="name two runs or more")
-    _check_distinct(runs)
-    for run in runs:
-        _check_status(run, options.partial)
-    contestants = _introduce(runs)
+    check_runs(runs, partial=options.partial)
+    contestants = introduce(runs)
     pairs = [
-        _Comparing(runs[0], run, contestants[0], contestant, options).pair()
+        Comparing((runs[0], run), (contestants[0], contestant), options).pair()
         for run, contestant in zip(runs[1:], contestants[1:], strict=True)
     ]
     return Comparison(contestants[0], tuple(pairs), options.across_forms)
 
 
-def _check_distinct(runs: Sequence[Run]) -> None:
+def check_runs(runs: Sequence[Run], *, partial: bool) -> None:
+    """Refuse a run that is named twice, or is not complete.
+
+    Raises:
+        UsageError: one is.
+    """
     seen = set()
     for run in runs:
+        _check_status(run, partial)
         path = run.path.resolve()
         if path in seen:
             what = "the same run is named twice: there is nothing to compare"
@@ -91,7 +89,8 @@ def _check_status(run: Run, partial: bool) -> None:
     raise UsageError(f"the run is {run.status}", where=run.id, mend=mend)
 
 
-def _introduce(runs: Sequence[Run]) -> list[Contestant]:
+def introduce(runs: Sequence[Run]) -> list[Contestant]:
+    """Return runs by their names, which no two have in common."""
     names = [str(run.summary["model"]["name"]) for run in runs]
     counts = Counter(names)
     return [
@@ -109,105 +108,109 @@ def _introduce(runs: Sequence[Run]) -> list[Contestant]:
     ]
 
 
-class _Comparing:
+class Comparing:
     """The baseline with one challenger."""
 
     def __init__(
-        self,
-        baseline: Run,
-        challenger: Run,
-        ours: Contestant,
-        theirs: Contestant,
-        options: Options,
+        self, runs: tuple[Run, Run], sides: tuple[Contestant, Contestant], options: Options
     ) -> None:
-        self._runs = baseline, challenger
-        self._sides = ours, theirs
+        self.runs, self.sides = runs, sides
         self._options = options
         self._pairs: dict[tuple[str, str], Pairs] = {}
 
-    def pair(self) -> Pair:
-        """Return all that is to be said of the two."""
-        baseline, challenger = self._runs
+    def prepare(self) -> tuple[list[Entry], list[str]]:
+        """Choose what to compare, and read it; see `select`.
+
+        Raises:
+            UsageError: nothing is left, or it was asked in different forms.
+        """
         try:
-            entries, without = select(baseline, challenger, self._options.wanted)
+            entries, without = select(*self.runs, self._options.wanted)
         except UsageError as error:
             raise self._name_sides(error) from error
         leaves = list(dict.fromkeys(leaf for entry in entries for leaf in entry.leaves))
-        forms = compare_forms(baseline, challenger, leaves)
-        if forms and not self._options.across_forms:
-            raise self._refuse_forms(forms)
-        self._table = read_scores(self._runs, tasks=leaves, names=True)
-        self._formed = {task for form in forms for task in form.tasks}
-        rows = [self._row(entry, metric) for entry in entries for metric in entry.metrics]
+        self._forms = compare_forms(*self.runs, leaves)
+        if self._forms and not self._options.across_forms:
+            raise self._refuse_forms(self._forms)
+        self._table = read_scores(self.runs, tasks=leaves, names=True)
+        self._formed = {task for form in self._forms for task in form.tasks}
+        return entries, without
+
+    def pair(self) -> Pair:
+        """Return all that is to be said of the two.
+
+        Raises:
+            UsageError: as `prepare`, or there is no item in common.
+        """
+        entries, without = self.prepare()
+        rows = [
+            row
+            for entry in entries
+            for metric in entry.metrics
+            if (row := self._row(entry, metric)) is not None
+        ]
         self._check_common(rows)
-        tasks = [list(run.summary["tasks"]) for run in self._runs]
+        tasks = [list(run.summary["tasks"]) for run in self.runs]
         return Pair(
-            challenger=self._sides[1],
-            rows=tuple(_decide(rows)),
-            forms=tuple(forms),
+            challenger=self.sides[1],
+            rows=tuple(decide(rows)),
+            forms=tuple(self._forms),
             only_baseline=tuple(task for task in tasks[0] if task not in tasks[1]),
             only_challenger=tuple(task for task in tasks[1] if task not in tasks[0]),
             notes=tuple(self._list_notes(entries, without)),
         )
 
-    def _row(self, entry: Entry, metric: str) -> Row:
-        parts = [self._pair_items(leaf, metric) for leaf in entry.leaves if self._has(leaf, metric)]
+    def pair_items(self, task: str, metric: str) -> Pairs:
+        """Return the common items of a task that was chosen."""
+        key = task, metric
+        if key not in self._pairs:
+            across = self._options.across_forms
+            self._pairs[key] = pair_items(self._table, task, metric, across_forms=across)
+        return self._pairs[key]
+
+    def _row(self, entry: Entry, metric: str) -> Row | None:
+        """Return a row; None for a group of whose tasks none has the metric in both runs."""
+        parts = [self.pair_items(leaf, metric) for leaf in entry.leaves if self._has(leaf, metric)]
+        if not parts:
+            return None
+        aggregation = parts[0].aggregation
         if entry.is_group:
             by_size = self._group_row(entry.name, metric)["aggregation"] != "unweighted"
             measure = measure_group(parts, weight_by_size=by_size)
             aggregation = "weighted by size" if by_size else "unweighted"
         else:
-            measure, aggregation = measure_task(parts[0]), parts[0].aggregation
+            measure = measure_task(parts[0])
         flips = None
         if measure.values is not None:
-            headline = entry.parent is None
-            examples = self._options.examples if headline else 0
+            examples = self._options.examples if entry.parent is None else 0
             flips, keys = find_flips(parts, measure.values, examples=examples)
-            flips = tell_flips(self._runs, metric, flips, keys)
-        return Row(
-            name=entry.name,
-            metric=metric,
+            flips = tell_flips(self.runs, metric, flips, keys)
+        row = make_row(entry.name, parts, measure, flips, across=self.is_across(parts))
+        return replace(
+            row,
             is_group=entry.is_group,
             parent=entry.parent,
             depth=entry.depth,
-            higher_is_better=parts[0].higher_is_better,
             aggregation=aggregation,
-            n=measure.n,
-            common=measure.common,
-            baseline=measure.baseline,
-            challenger=measure.challenger,
-            difference=measure.difference,
-            test=Test(
-                measure.test, measure.p, None, "headline" if entry.parent is None else "subtasks"
-            ),
-            mde=_find_mde(measure.difference),
-            needed_n=_find_needed_n(measure.difference),
-            flips=flips,
-            excluded=_merge_excluded(parts),
-            across=any(part.task in self._formed or part.asked_otherwise for part in parts),
-            verdict="not estimable",
-            why="",
+            test=replace(row.test, family="headline" if entry.parent is None else "subtasks"),
         )
 
+    def is_across(self, parts: Sequence[Pairs]) -> bool:
+        """Return whether any items were asked in different forms."""
+        return any(part.task in self._formed or part.asked_otherwise > 0 for part in parts)
+
     def _has(self, leaf: str, metric: str) -> bool:
-        return all(metric in run.summary["tasks"][leaf]["metrics"] for run in self._runs)
+        return all(metric in run.summary["tasks"][leaf]["metrics"] for run in self.runs)
 
     def _group_row(self, group: str, metric: str) -> dict[str, str]:
-        row: dict[str, str] = self._runs[0].summary["groups"][group]["metrics"][metric]
+        row: dict[str, str] = self.runs[0].summary["groups"][group]["metrics"][metric]
         return row
-
-    def _pair_items(self, leaf: str, metric: str) -> Pairs:
-        key = leaf, metric
-        if key not in self._pairs:
-            across = self._options.across_forms
-            self._pairs[key] = pair_items(self._table, leaf, metric, across_forms=across)
-        return self._pairs[key]
 
     # -- refusals --
 
     @property
     def _both(self) -> str:
-        return f"{self._sides[0].label} and {self._sides[1].label}"
+        return f"{self.sides[0].label} and {self.sides[1].label}"
 
     def _name_sides(self, error: UsageError) -> UsageError:
         where = f"{error.where}: {self._both}" if error.where else self._both
@@ -238,7 +241,7 @@ class _Comparing:
     # -- notes --
 
     def _list_notes(self, entries: Sequence[Entry], without: Sequence[str]) -> list[str]:
-        ours, theirs = self._sides
+        ours, theirs = self.sides
         notes = []
         if ours.fingerprint and ours.fingerprint == theirs.fingerprint:
             how = "how it was asked, or decoding noise" if self._formed else "decoding noise"
@@ -247,10 +250,10 @@ class _Comparing:
             )
         notes += [
             f"{side.label} was interrupted: only the items that it came to are compared."
-            for side in self._sides
+            for side in self.sides
             if side.status != "complete"
         ]
-        notes += [f"{told}." for told in compare_settings(*self._runs)]
+        notes += [f"{told}." for told in compare_settings(*self.runs)]
         notes += [
             f"{entry.name} is compared without {some_of(entry.lacking)}: only one run has them."
             for entry in entries
@@ -264,45 +267,3 @@ class _Comparing:
         if without:
             notes.append(f"Without such a metric in both runs: {some_of(without)}.")
         return notes
-
-
-def _find_mde(difference: Estimate) -> float | None:
-    if not difference.stderr:
-        return None
-    return minimum_detectable_effect(difference.stderr, alpha=ALPHA, power=POWER)
-
-
-def _find_needed_n(difference: Estimate) -> int | None:
-    """Clusters and strata are taken to stay as they are: the design effect is in the spread."""
-    if not difference.stderr or not difference.value:
-        return None
-    spread = difference.stderr * difference.n**0.5
-    return planned_n(spread, difference.value, alpha=ALPHA, power=POWER)
-
-
-def _merge_excluded(parts: Sequence[Pairs]) -> tuple[Excluded, ...]:
-    if len(parts) == 1:
-        return parts[0].excluded
-    merged: dict[tuple[str, str], Excluded] = {}
-    for part in parts:
-        for found in part.excluded:
-            names = tuple(f"{part.task}/{name}" for name in found.sample_ids)
-            key = found.side, found.reason
-            known = merged.get(key, replace(found, count=0, sample_ids=()))
-            merged[key] = replace(
-                known, count=known.count + found.count, sample_ids=known.sample_ids + names
-            )
-    return tuple(merged.values())
-
-
-def _decide(rows: Sequence[Row]) -> list[Row]:
-    """Adjust the p-values of each family and say what they come to."""
-    decided = list(rows)
-    for family in ("headline", "subtasks"):
-        places = [i for i, row in enumerate(rows) if row.test.family == family]
-        adjusted = holm([rows[i].test.p for i in places])
-        for place, p in zip(places, adjusted, strict=True):
-            row = replace(rows[place], test=replace(rows[place].test, p_holm=p))
-            verdict, why = judge(row, len(places))
-            decided[place] = replace(row, verdict=verdict, why=why)
-    return decided

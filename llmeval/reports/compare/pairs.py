@@ -58,6 +58,20 @@ class Pairs:
     def is_mean(self) -> bool:
         return self.aggregation in aggregations.MEANS
 
+    def part(self, places: NDArray[np.intp]) -> Pairs:
+        """Return the pairs at some places; what was excluded belongs to the whole."""
+        sums = self.sums
+        if sums is not None:
+            before, after = (Summed(side.rows[places], side.score) for side in sums)
+            sums = before, after
+        return replace(
+            self,
+            values=self.values[:, places],
+            sums=sums,
+            clusters=None if self.clusters is None else self.clusters[places],
+            sample_ids=self.sample_ids[:, places],
+        )
+
 
 def pair_items(table: ScoreTable, task: str, metric: str, *, across_forms: bool) -> Pairs:
     """Match the items of the table's two runs.
