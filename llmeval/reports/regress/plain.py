@@ -69,7 +69,7 @@ def _unit(night: Night, model: ModelNight, unit: Judged) -> dict[str, Any]:
         "members": list(pairs.name.leaves),
         "verdict": unit.outcome.value,
         "tonight": unit.tonight.value,
-        "why": explain(unit, night.settings.power),
+        "why": explain(unit),
         "fault": None if unit.fault is None else asdict(unit.fault),
         "improved": unit.improved,
         "baseline": float(pairs.baseline.mean()) if measured else None,

@@ -17,7 +17,8 @@ from llmeval.reports.regress.settings import GateSettings
 from llmeval.reports.regress.units import UnitName
 from llmeval.reports.scores import Floats, ScoreTable
 from llmeval.runs import Run
-from llmeval.stats import clustered_stderr, minimum_detectable_effect, planned_n
+from llmeval.stats import clustered_stderr
+from llmeval.stats.bounded import Totals, units_needed
 
 Basis = Literal["earlier nights", "repeated answers", "independent answers"]
 """Where the spread of the differences is known from.
@@ -28,7 +29,9 @@ Basis = Literal["earlier nights", "repeated answers", "independent answers"]
   had nothing to do with it.
 """
 
-_ROUNDS = 60
+_HALVINGS = 20
+_ALMOST = 1 - 1e-9
+_ANY_SIZE = 1000.0  # units, which are scaled to the size that is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def plan_unit(
     """
     tolerance = settings.tolerance_of(name.task, name.metric)
     bare = PlannedUnit(model, name.task, name.metric, tolerance, n)
-    if n is None or n < 1 or spread is None:
+    if n is None or n < 1 or spread is None or tolerance >= span:
         return bare
     alpha = min(settings.alpha / units, 0.49)
     return PlannedUnit(
@@ -99,30 +102,38 @@ def plan_unit(
 def _smallest_drop(
     n: int, sd: float, tolerance: float, alpha: float, power: float, span: float
 ) -> float | None:
-    """Return the drop whose test against -tolerance has the power; None where even all is too few.
+    """Return the least drop of which n items show that it exceeds the tolerance; None: no drop."""
 
-    A drop makes spread of its own: to lose a share d of the items is a variance of d (1 - d).
+    def is_found(drop: float) -> bool:
+        needed = units_needed(_expect(drop, sd, span), -tolerance, (-span, span), alpha, power)
+        return needed is not None and needed <= n
+
+    low, high = tolerance, span
+    if not is_found(high * _ALMOST):
+        return None
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_found(middle) else (middle, high)
+    return high
+
+
+def _needed_n(sd: float, tolerance: float, alpha: float, power: float, span: float) -> int | None:
+    """Return the items with which an unchanged model is shown to be no worse than tolerated."""
+    needed = units_needed(_expect(0.0, sd, span), -tolerance, (-span, span), alpha, power)
+    return None if needed is None else math.ceil(needed - 1e-6)
+
+
+def _expect(drop: float, sd: float, span: float) -> Totals:
+    """Return differences with a mean of -drop as they are expected: items lost and items gained.
+
+    As many together as make the spread, but never fewer than the drop takes.
     """
-    drop = tolerance
-    for _ in range(_ROUNDS):
-        variance = max(sd**2, drop * (span - drop))
-        drop = tolerance + minimum_detectable_effect(
-            math.sqrt(variance / n), alpha=alpha, power=power, sided=1
-        )
-        if drop >= span:
-            return None
-    return drop
-
-
-def _needed_n(sd: float, tolerance: float, alpha: float, power: float, span: float) -> int:
-    """Return the items with which "no worse than tolerated" is shown of a model that is as good."""
-    # Where all differences are 0, the exact test needs so many: (1 - tolerance / span)^n <= alpha.
-    if tolerance >= span:
-        return 1
-    exact = math.ceil(math.log(alpha) / math.log1p(-tolerance / span))
-    if sd == 0:
-        return exact
-    return max(exact, planned_n(sd, tolerance, alpha=alpha, power=power, sided=1))
+    moved = min(1.0, max((sd / span) ** 2, drop / span))
+    lost, gained = (moved + drop / span) / 2, (moved - drop / span) / 2
+    values = np.array([-span, 0.0, span])
+    counts = np.array([lost, 1 - moved, gained])
+    kept = counts > 0
+    return Totals(values[kept], np.ones(int(kept.sum())), counts[kept] * _ANY_SIZE)
 
 
 def expect_spread(

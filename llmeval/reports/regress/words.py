@@ -15,6 +15,7 @@ from llmeval.reports.regress.night import ModelNight, Night
 from llmeval.reports.regress.plan import PlannedUnit
 from llmeval.reports.regress.verdicts import Evidence, Judged, Outcome
 from llmeval.reports.triage import Triage
+from llmeval.stats.gate import POWER
 
 HEAD = (
     "task",
@@ -82,18 +83,19 @@ def format_evidence(e_value: float) -> str:
     return f"{e_value:,.0f}" if e_value >= 100 else f"{e_value:.2g}"
 
 
-def explain(unit: Judged, power: float) -> str:
+def explain(unit: Judged) -> str:
     """Return why a unit has its verdict."""
     if unit.fault is not None:
         return str(unit.fault)
-    said = _explain_tonight(unit, power)
-    evidence = unit.evidence
-    if evidence is not None and evidence.alarm:
-        said = f"{_explain_nights(evidence)}; tonight alone: {said}"
-    return said
+    said, evidence = _explain_tonight(unit), unit.evidence
+    if evidence is None or not evidence.alarm:
+        return said
+    if unit.tonight is Outcome.REGRESSED:
+        return f"{said}, and {_explain_nights(evidence)}"
+    return f"{_explain_nights(evidence)}; tonight alone: {said}"
 
 
-def _explain_tonight(unit: Judged, power: float) -> str:
+def _explain_tonight(unit: Judged) -> str:
     tolerance, n = format_value(unit.pairs.tolerance), len(unit.pairs.baseline)
     if unit.tonight is Outcome.PASS:
         better = ", and better beyond the noise of items" if unit.improved else ""
@@ -104,15 +106,15 @@ def _explain_tonight(unit: Judged, power: float) -> str:
         return f"{n:,} items do not decide, and no number of items is known that would"
     return (
         f"{n:,} items do not decide: about {unit.needed_n:,} would"
-        f" ({power:.0%} power, if this difference is the true one)"
+        f" ({POWER:.0%} power, if this difference is the true one)"
     )
 
 
 def _explain_nights(evidence: Evidence) -> str:
     return (
-        f"worse than tolerated over {evidence.nights} nights since {evidence.since}"
-        f" (e-value {format_evidence(evidence.e_value)}, alarm at"
-        f" {format_evidence(evidence.threshold)})"
+        f"worse than tolerated over {evidence.nights} nights since {evidence.since}: e-value"
+        f" {format_evidence(evidence.e_value)}, alarm at {format_evidence(evidence.threshold)}"
+        " (once mended, --forget-nights begins anew)"
     )
 
 
@@ -171,7 +173,7 @@ def _tell(night: Night, model: ModelNight, unit: Judged) -> Told:
     return Told(
         name=name_unit(night, unit),
         outcome=unit.outcome,
-        why=explain(unit, night.settings.power),
+        why=explain(unit),
         notes=list_notes(night, model, unit),
         causes=list_causes(found) if found else (),
         examples=list_examples(found) if found else (),

@@ -16,6 +16,7 @@ from llmeval.reports.scores import Scores, ScoreTable
 from llmeval.runs import Run
 from llmeval.runs.record import SAMPLES, SCORES
 
+_LABEL_LENGTH = 32  # characters; what is longer is an answer of its own
 _SCORE_COLUMNS = ("task", "metric", "sample_id", "status", "value", "reason", "extracted")
 _SAMPLE_COLUMNS = ("task", "sample_id", "exchanges", "target", "content")
 
@@ -174,7 +175,8 @@ def _rows(
 
     table = run.read_columns(file, list(columns))
     kept = pc.and_(
-        pc.equal(table["task"], task), pc.is_in(table["sample_id"], pa.array(list(names)))
+        pc.equal(table["task"], task),
+        pc.is_in(table["sample_id"], pa.array(sorted(names), pa.string())),
     )
     if metric is not None:
         kept = pc.and_(kept, pc.equal(table["metric"], metric))
@@ -195,7 +197,8 @@ def read_picks(run: Run, task: str, metric: str) -> dict[str, str]:
         asked = run.read_columns(SAMPLES, ["task", "sample_id", "exchanges"])
         rows = asked.filter(pc.equal(asked["task"], task)).to_pylist()
         told = {row["sample_id"]: _most_probable(row["exchanges"]) for row in rows}
-    return {name: as_label(pick) for name, pick in told.items() if pick is not None}
+    labels = {name: as_label(pick) for name, pick in told.items() if pick is not None}
+    return {name: label for name, label in labels.items() if len(label) <= _LABEL_LENGTH}
 
 
 def _most_probable(exchanges: str | None) -> str | None:

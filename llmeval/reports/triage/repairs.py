@@ -15,11 +15,12 @@ _EMPHASIS = re.compile(r"(\*\*|__|\*|(?<!`)`)(?![\s`])(.+?)(?<![\s`])\1(?!`)", r
 _HEADING = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?|[-*+][ \t]+)", re.MULTILINE)
 _BOXED = re.compile(r"\\(?:boxed|fbox|text|mathrm)\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _ANSWER = r"(?:final\s+answer|answer|antwort|réponse|respuesta|resposta|risposta|ответ|答案|答え)"
-_PHRASE = re.compile(
-    rf"{_ANSWER}\s*(?:(?:is|ist|est|es|è|é|是|は)\b|[:=\uff1a])+\s*:?\s*(.+)", re.I
+_IS = "(?:(?:is|ist|est|es|è|é)\\b|[\u662f\u306f:=\uff1a])"
+_PHRASE = re.compile(rf"{_ANSWER}\s*(?:{_IS}\s*)+(.+)", re.IGNORECASE)
+_TAGS = re.compile(r"<(answer|final|result|response)>(.*?)(?:</\1>|\Z)", re.IGNORECASE | re.DOTALL)
+_OPENING = re.compile(
+    r"\A(?:sure|certainly|of course|okay|ok|here)\b[^\n]*[:!.\n]\s*", re.IGNORECASE
 )
-_TAGS = re.compile(r"<(answer|final|result|response)>(.*?)(?:</\1>|\Z)", re.I | re.DOTALL)
-_OPENING = re.compile(r"\A(?:sure|certainly|of course|okay|ok|here)\b[^\n]*[:!.\n]\s*", re.I)
 _THOUSANDS = re.compile("(?<=\\d)[,\u202f\u00a0'](?=\\d{3}\\b)")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _SHORT = 60  # characters of an answer that can be said in other words
