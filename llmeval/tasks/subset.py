@@ -7,7 +7,17 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from llmeval.core import Ask, Metric, Sample, Score, Task, digest
+from llmeval.core import (
+    Ask,
+    LearnableTask,
+    Metric,
+    Sample,
+    Score,
+    Task,
+    TrainingRows,
+    UsageError,
+    digest,
+)
 
 
 class SubsetTask:
@@ -56,6 +66,18 @@ class SubsetTask:
 
     def describe(self) -> dict[str, Any]:
         return {**self._task.describe(), "subset": self._size}
+
+    def training_rows(self) -> TrainingRows:
+        return self._learnable.training_rows()
+
+    def question(self, sample: Sample) -> str:
+        return self._learnable.question(sample)
+
+    @property
+    def _learnable(self) -> LearnableTask:
+        if not isinstance(self._task, LearnableTask):
+            raise UsageError("it is no task whose answers could be labels", where=self.name)
+        return self._task
 
     @cached_property
     def _chosen(self) -> frozenset[str]:

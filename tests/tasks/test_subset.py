@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from llmeval.core import Task
+import pytest
+
+from llmeval.core import Sample, Task, UsageError
 from llmeval.session import execute
 from llmeval.tasks.subset import SubsetTask
+from tests.models.learnable import Learnable, labelled
 from tests.support.fake_run import make_spec
 from tests.support.fakes import FakeTask
 
@@ -46,3 +50,11 @@ def test_a_run_of_a_subset_says_so_and_can_journal_elsewhere(tmp_path: Path) -> 
     assert run.manifest["tasks"]["choices"]["subset"] == 7
     assert journal.is_file()
     assert not (tmp_path / ".llmeval" / "journal.sqlite").exists()
+
+
+def test_what_is_learned_is_the_whole_tasks() -> None:
+    whole: Any = Learnable([labelled("a", 0), labelled("b", 1)])
+    assert SubsetTask(whole, 1).training_rows().size == 2
+    assert SubsetTask(whole, 1).question(Sample("1", {"question": "a"})) == "a"
+    with pytest.raises(UsageError, match="no task whose answers could be labels"):
+        SubsetTask(FakeTask(), 1).training_rows()
