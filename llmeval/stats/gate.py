@@ -25,7 +25,14 @@ from llmeval.stats.bounded import (
     mean_pvalues,
     units_needed,
 )
-from llmeval.stats.intervals import Estimate, Interval, Status, estimate_mean_by_t, finite_rows
+from llmeval.stats.intervals import (
+    ROUNDING,
+    Estimate,
+    Interval,
+    Status,
+    estimate_mean_by_t,
+    finite_rows,
+)
 from llmeval.stats.multiplicity import holm
 from llmeval.stats.power import planned_n
 
@@ -148,7 +155,8 @@ def _judge(good: float | None, bad: float | None, alpha: float) -> Verdict:
 def _test_unbounded(estimate: Estimate, tolerance: float, alpha: float) -> Noninferiority:
     from scipy.special import stdtr
 
-    if estimate.value is None or not estimate.stderr:
+    nothing = ROUNDING * tolerance  # what rounding leaves of no spread
+    if estimate.value is None or estimate.stderr is None or estimate.stderr <= nothing:
         return Noninferiority(estimate, tolerance, None, None, None, "degenerate")
     units = estimate.n if estimate.clusters is None else estimate.clusters
     margin = estimate.value + tolerance

@@ -24,6 +24,7 @@ Status = Literal["ok", "empty", "single", "degenerate", "undefined", "incomplete
 - ``incomplete``: a part that the value is made of has no value or no standard error.
 """
 
+ROUNDING = 1e-12  # spread below this share of the values is what rounding leaves, not spread
 Z95 = 1.959963984540054  # the standard normal's 97.5% quantile
 
 
@@ -188,7 +189,7 @@ def _mean_of_independent(rows: Floats, binary: bool) -> Estimate:
         return Estimate(value, stderr, ci, n, "wilson", status=status)
     if stderr is None:
         return Estimate(value, None, None, n, "student-t", status=status)
-    if np.ptp(rows) == 0:
+    if np.ptp(rows) <= ROUNDING * np.abs(rows).max():
         return Estimate(value, 0.0, None, n, "student-t", status="degenerate")
     return Estimate(value, stderr, t_interval(value, stderr, n - 1), n, "student-t")
 
@@ -203,11 +204,11 @@ def _mean_of_clustered(rows: Floats, codes: NDArray[np.intp], binary: bool) -> E
     stderr = _clustered_stderr(rows, codes)
     if stderr is None:
         return Estimate(value, None, None, n, method, groups, "single")
-    if np.ptp(rows) == 0:
+    if stderr == 0:
         if not binary:
             return Estimate(value, stderr, None, n, method, groups, "degenerate")
-        # All right or all wrong: how strongly a cluster's rows hang together cannot be told, so
-        # take the worst case, in which a whole cluster is one observation.
+        # All clusters alike: how strongly a cluster's rows hang together cannot be told, so take
+        # the worst case, in which a whole cluster is one observation.
         ci = wilson_interval(value * groups, groups)
         return Estimate(value, stderr, ci, n, "wilson on clusters", groups)
     low, high = t_interval(value, stderr, groups - 1)
@@ -220,4 +221,5 @@ def _clustered_stderr(rows: Floats, codes: NDArray[np.intp]) -> float | None:
     if len(rows) == 0 or (groups := int(codes.max()) + 1) < 2:
         return None
     residuals = np.bincount(codes, weights=rows - rows.mean(), minlength=groups)
-    return float(np.sqrt(groups / (groups - 1) * np.square(residuals).sum())) / len(rows)
+    stderr = float(np.sqrt(groups / (groups - 1) * np.square(residuals).sum())) / len(rows)
+    return stderr if stderr > ROUNDING * float(np.abs(rows).max()) else 0.0

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from llmeval.stats.bounded import collect_totals, mean_interval
 from llmeval.stats.intervals import (
+    ROUNDING,
     Z95,
     Estimate,
     Floats,
@@ -52,7 +53,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike | None = N
     first, second = finite_rows(a), finite_rows(b)
     if first.shape != second.shape:
         raise ValueError(f"expected pairs, got {len(first)} and {len(second)} values")
-    differences = second - first
+    differences = _round_alike(second - first, first)
     binary = is_binary(first) and is_binary(second)
     if clusters is None:
         return _difference_of_independent(differences, binary)
@@ -162,6 +163,15 @@ def _flip_by_bytes(moved: Floats, resamples: int, rng: np.random.Generator) -> F
     for eight in eights:
         sums += (signs @ eight)[rng.integers(0, 256, resamples, dtype=np.uint8)]
     return sums
+
+
+def _round_alike(differences: Floats, first: Floats) -> Floats:
+    """Make differences equal that differ only by rounding: .3 - .2 and .2 - .1 show no spread."""
+    if len(differences) == 0:
+        return differences
+    noise = ROUNDING * float(np.abs(first).max())
+    alike = np.abs(differences - differences[0]) <= noise
+    return np.where(alike, differences[0], differences)
 
 
 def _difference_of_independent(differences: Floats, binary: bool) -> Estimate:

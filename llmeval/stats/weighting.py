@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from llmeval.stats.intervals import (
+    ROUNDING,
     Estimate,
     cluster_codes,
     estimate_mean_by_t,
@@ -51,10 +52,10 @@ def weighted_mean(
     value = float(loads @ rows) / total
     if units == 1:
         return Estimate(value, None, None, len(rows), method, groups, "single")
-    if np.ptp(rows) == 0:
-        return Estimate(float(rows[0]), 0.0, None, len(rows), method, groups, "degenerate")
     sums = np.bincount(codes, weights=loads * (rows - value))
     stderr = math.sqrt(units / (units - 1) * float(sums @ sums)) / total
+    if stderr <= ROUNDING * float(np.abs(rows).max()):
+        return Estimate(value, 0.0, None, len(rows), method, groups, "degenerate")
     interval = t_interval(value, stderr, units - 1)
     return Estimate(value, stderr, interval, len(rows), method, groups)
 

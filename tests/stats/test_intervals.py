@@ -98,6 +98,16 @@ def test_all_correct_never_claims_certainty() -> None:
     assert (same.ci95, same.status) == (None, "degenerate")
 
 
+def test_clusters_that_are_alike_never_claim_certainty() -> None:
+    # Half of each cluster is right: the clusters show no spread, and rounding is none.
+    halves = estimate_mean([0, 1, 1, 0, 0, 1], ["a", "a", "b", "b", "c", "c"])
+    assert halves.method == "wilson on clusters"
+    assert halves.ci95 == pytest.approx(wilson_interval(1.5, 3))
+    thirds = estimate_mean([0.1, 0.2, 0.3, 0.3, 0.2, 0.1], ["a", "a", "a", "b", "b", "b"])
+    assert (thirds.stderr, thirds.ci95, thirds.status) == (0.0, None, "degenerate")
+    assert estimate_mean([0.1 + 0.2, 0.3, 0.3]).status == "degenerate"
+
+
 def test_values_must_be_finite() -> None:
     with pytest.raises(ValueError, match="finite"):
         estimate_mean([1.0, math.nan])

@@ -134,6 +134,8 @@ def test_no_or_few_discordant_pairs_never_make_certainty() -> None:
             assert estimate.ci95[0] < -(1 - 0.05 ** (1 / units))
     graded = paired_difference([0.5, 0.25], [0.5, 0.25])
     assert (graded.value, graded.ci95, graded.status) == (0.0, None, "degenerate")
+    rounded = paired_difference([0.1, 0.2, 0.7], [0.2, 0.3, 0.8])  # 0.1 but for the last digit
+    assert (rounded.ci95, rounded.status) == (None, "degenerate")
 
 
 def test_nothing_and_one_are_not_estimable() -> None:

@@ -64,6 +64,8 @@ def test_weighted_means_that_cannot_be_told() -> None:
     assert weighted_mean([1.0, 2.0], [1, 1], ["a", "a"]).status == "single"
     flat = weighted_mean([0.3, 0.3], [1, 2])
     assert (flat.value, flat.ci95, flat.status) == (0.3, None, "degenerate")
+    alike = weighted_mean([0, 1, 1, 0], [1, 1, 1, 1], ["a", "a", "b", "b"])
+    assert (alike.value, alike.ci95, alike.status) == (0.5, None, "degenerate")
     for weights in ([1.0], [-1.0, 1.0], [math.nan, 1.0]):
         with pytest.raises(ValueError, match=r"weight|finite"):
             weighted_mean([1.0, 2.0], weights)
