@@ -238,7 +238,7 @@ def _make_columns(
         if task is not None and metric in task.metrics:
             form = forms[name, task.form]
             by_form.setdefault(form, []).append(task.metrics[metric])
-            if task.human and task.human.metric in (None, metric):
+            if task.human and task.human.metric == metric:
                 humans.setdefault(form, task.human)
     labels = tell_apart(by_form)
     columns = []

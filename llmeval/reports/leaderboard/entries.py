@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class Human:
     """What people reach on a task, and who says so."""
 
     value: float
-    metric: str | None
+    metric: str
     source: str
 
 
@@ -148,7 +148,7 @@ def _to_entry(path: Path, manifest: Mapping[str, Any], summary: Mapping[str, Any
             _read_metrics(task["metrics"]),
             n=int(task["n"]),
             usd=_finite((task.get("usage") or {}).get("usd")),
-            human=_read_human(described.get(name) or {}),
+            human=_read_human(described.get(name) or {}, task["metrics"]),
             faults=tuple(
                 str(found["what"])
                 for found in task.get("health") or ()
@@ -209,11 +209,14 @@ def _read_time(text: str | None) -> datetime.datetime:
     return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
 
 
-def _read_human(described: Mapping[str, Any]) -> Human | None:
+def _read_human(described: Mapping[str, Any], metrics: Iterable[str]) -> Human | None:
+    """Return what the task's own file says; it is about its first metric unless it names one."""
     human = (described.get("config") or {}).get("human")
-    if not isinstance(human, Mapping) or _finite(human.get("value")) is None:
+    if not isinstance(human, Mapping) or not human.get("source"):
         return None
-    return Human(float(human["value"]), human.get("metric"), str(human.get("source") or "unknown"))
+    metric = human.get("metric") or next(iter(metrics), None)
+    value = _finite(human["value"])
+    return None if value is None or metric is None else Human(value, metric, str(human["source"]))
 
 
 def _leaves(group: str, summary: Mapping[str, Any]) -> list[str]:

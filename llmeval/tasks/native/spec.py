@@ -81,6 +81,20 @@ class Sampled(Strict):
     stop: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
 
 
+class Human(Strict):
+    """What people reach on a task, which leaderboards show beside the models.
+
+    Attributes:
+        value: in the metric's unit.
+        metric: the task's metric that it is about; its first one by default.
+        source: who measured it, where that is written.
+    """
+
+    value: int | float = Field(allow_inf_nan=False)
+    metric: str | None = None
+    source: str = Field(min_length=1)
+
+
 class Common(Strict):
     """Fields that every task has."""
 
@@ -93,6 +107,7 @@ class Common(Strict):
     cluster: str | None = None
     metadata: list[str] = Field(default_factory=list)
     system: str | None = None
+    human: Human | None = None
 
 
 class Prompted(Common):

@@ -69,11 +69,18 @@ class NativeTask(ABC):
         self._metadata = {name: self._value(name, "metadata") for name in spec.metadata}
 
     def check(self) -> None:
-        """Try the first row.
+        """Try the first row, and look whether people were measured by a metric of the task.
 
         Raises:
-            UsageError: the templates do not fit it.
+            UsageError: the templates do not fit it, or there is no such metric.
         """
+        human = self._spec.human
+        if human is not None and human.metric not in (None, *self.metrics):
+            raise UsageError(
+                f"the task has no metric {human.metric!r}",
+                where=f"{self._setting.path}, human.metric",
+                mend=f"it has {', '.join(self.metrics)}",
+            )
         first = next(self.samples(), None)
         if first is not None and isinstance(first.payload, Defect):
             raise UsageError(first.payload.reason, where=str(self._setting.path))
