@@ -32,6 +32,7 @@ VERBS = {
     "view": "look at runs in a browser: results, slices, calibration, every sample",
     "data": "local data sets: list, add, verify, compare",
     "compare": "compare runs item by item: what differs, how sure that is, what could be seen",
+    "slices": "a metric on the parts of a task's samples, of one run or of two",
     "leaderboard": "compare many runs: values with intervals, tiers, averages, cost and speed",
     "regress": "judge a model against its pinned baseline every night, and say why it dropped",
     "init": "make a workspace: a folder with tasks of your own",

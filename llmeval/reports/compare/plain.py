@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmeval.reports.compare.comparison import (
     ALPHA,
@@ -20,6 +20,9 @@ from llmeval.reports.compare.comparison import (
 )
 from llmeval.stats import Estimate
 
+if TYPE_CHECKING:
+    from llmeval.reports.compare.slices import Cut
+
 FORMAT = 1
 
 
@@ -32,12 +35,13 @@ def to_plain(comparison: Comparison) -> dict[str, Any]:
         "power": POWER,
         "population": POPULATION,
         "across_forms": comparison.across_forms,
-        "baseline": _contestant(comparison.baseline),
+        "baseline": contestant_to_plain(comparison.baseline),
         "challengers": [_pair(pair) for pair in comparison.pairs],
     }
 
 
-def _contestant(one: Contestant) -> dict[str, Any]:
+def contestant_to_plain(one: Contestant) -> dict[str, Any]:
+    """Return who is compared, and what that run took."""
     return {
         "run_id": one.run_id,
         "path": one.path,
@@ -52,7 +56,7 @@ def _contestant(one: Contestant) -> dict[str, Any]:
 def _pair(pair: Pair) -> dict[str, Any]:
     verdicts: tuple[Verdict, ...] = ("better", "worse", "no difference seen", "not estimable")
     return {
-        **_contestant(pair.challenger),
+        **contestant_to_plain(pair.challenger),
         "verdicts": {verdict: pair.count(verdict) for verdict in verdicts},
         "families": {
             "headline": pair.family_size("headline"),
@@ -120,6 +124,17 @@ def estimate_to_plain(estimate: Estimate) -> dict[str, Any]:
 def _number(value: float | None) -> float | None:
     """JSON has no infinity and no NaN."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def cut_to_plain(cut: Cut) -> dict[str, Any]:
+    """Return two runs' slices by one key: a row each, named after the key's value."""
+    return {
+        "task": cut.task,
+        "metric": cut.metric,
+        "key": cut.key,
+        "rows": [_row(row) for row in cut.rows],
+        "excluded": [_excluded(found) for found in cut.excluded],
+    }
 
 
 def _flips(flips: Flips) -> dict[str, Any]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from llmeval.reports.compare.comparison import ALPHA, POWER, Excluded, Flips, Row, Test
-from llmeval.reports.compare.measures import Measure
+from llmeval.reports.compare.measures import MCNEMAR, NOTHING_DIFFERS, Measure
 from llmeval.reports.compare.pairs import Pairs
 from llmeval.reports.compare.verdicts import judge
-from llmeval.stats import holm, minimum_detectable_effect, planned_n
-from llmeval.stats.intervals import Estimate
+from llmeval.stats import holm, mcnemar_mde, mcnemar_n, minimum_detectable_effect, planned_n
 
 
 def make_row(
@@ -35,8 +34,8 @@ def make_row(
         challenger=measure.challenger,
         difference=measure.difference,
         test=Test(measure.test, measure.p, None, "headline"),
-        mde=_find_mde(measure.difference),
-        needed_n=_find_needed_n(measure.difference),
+        mde=_find_mde(measure, flips),
+        needed_n=_find_needed_n(measure, flips),
         flips=flips,
         excluded=_merge_excluded(parts),
         across=across,
@@ -45,16 +44,40 @@ def make_row(
     )
 
 
-def _find_mde(difference: Estimate) -> float | None:
-    if not difference.stderr:
-        return None
-    return minimum_detectable_effect(difference.stderr, alpha=ALPHA, power=POWER)
+def _find_mde(measure: Measure, flips: Flips | None) -> float | None:
+    """Return the true difference that would be found; of right and wrong, by McNemar's test."""
+    if flips is not None and _is_mcnemar(measure, flips):
+        return _mcnemar_mde(measure.n, (flips.lost + flips.gained) / measure.n)
+    stderr = measure.difference.stderr
+    return minimum_detectable_effect(stderr, alpha=ALPHA, power=POWER) if stderr else None
 
 
-def _find_needed_n(difference: Estimate) -> int | None:
+def _is_mcnemar(measure: Measure, flips: Flips) -> bool:
+    independent = measure.difference.clusters is None and not flips.graded
+    return measure.n > 0 and independent and measure.test in (MCNEMAR, NOTHING_DIFFERS)
+
+
+def _mcnemar_mde(n: int, discordance: float) -> float | None:
+    """Of few discordant pairs, or none, suppose that a difference would be all of them."""
+    found = mcnemar_mde(n, discordance, alpha=ALPHA, power=POWER) if discordance else None
+    if found is not None or mcnemar_n(1.0, 1.0, alpha=ALPHA, power=POWER) > n:
+        return found
+    low, high = 0.0, 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        enough = mcnemar_n(middle, middle, alpha=ALPHA, power=POWER) <= n
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def _find_needed_n(measure: Measure, flips: Flips | None) -> int | None:
     """Clusters and strata are taken to stay as they are: the design effect is in the spread."""
+    difference = measure.difference
     if not difference.stderr or not difference.value:
         return None
+    if flips is not None and _is_mcnemar(measure, flips):
+        discordance = (flips.lost + flips.gained) / measure.n
+        return mcnemar_n(difference.value, discordance, alpha=ALPHA, power=POWER)
     spread = difference.stderr * difference.n**0.5
     return planned_n(spread, difference.value, alpha=ALPHA, power=POWER)
 

@@ -63,8 +63,8 @@ def compare_slices(
     entries, _ = comparing.prepare()
     cuts = []
     for entry in entries:
-        if entry.is_group:
-            continue
+        if entry.is_group or not runs[0].summary["tasks"][entry.name]["n"]:
+            continue  # a run that was stopped may not have come to it
         labels = read_labels(runs[0], entry.name)
         chosen = find_slice_keys(runs[0], entry.name) if keys is None else keys
         for key in (key for key in chosen if key in labels.by_key):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from llmeval.reports.compare.comparison import ALPHA, Row, Verdict
 from llmeval.reports.formats import format_interval, format_pvalue, format_value
 
+FEWEST = 6
+"""Items or clusters from which on a test can reach 5% at all: 2 / 2^6, all to one side."""
+
 
 def judge(row: Row, family: int) -> tuple[Verdict, str]:
     """Return the verdict on the challenger, and why.
@@ -32,8 +35,9 @@ def _find_obstacle(row: Row) -> str | None:
         return "no item in common"
     if row.difference.value is None:
         return f"the difference is {row.difference.status}"
-    if row.difference.status == "single":
-        return "one item in common" if row.n == 1 else "one cluster in common"
+    if (units := row.difference.clusters or row.n) < FEWEST:
+        what = "item" if row.difference.clusters is None else "cluster"
+        return f"{units} {what}{'s' if units > 1 else ''} in common, and it takes {FEWEST}"
     if row.test.p is None:
         return row.test.name.removeprefix("none: ")
     return None

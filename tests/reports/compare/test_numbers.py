@@ -93,16 +93,44 @@ def test_clusters_widen_the_interval_as_in_a_clustered_regression(tmp_path: Path
     assert row.mde > 1.5 * independent.mde
 
 
-def test_what_could_be_seen_is_said(tmp_path: Path) -> None:
+REACH = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+
+
+def connor(effect: float, discordance: float) -> float:
+    """How many pairs McNemar's test needs (field notes; Connor 1987)."""
+    spread = math.sqrt(discordance - effect**2)
+    top = stats.norm.ppf(0.975) * math.sqrt(discordance) + stats.norm.ppf(0.8) * spread
+    return float((top / effect) ** 2)
+
+
+def test_what_could_be_seen_of_right_and_wrong(tmp_path: Path) -> None:
     a, b = table(40, 9, 11, 40)
     row = only_row(compare(tmp_path, {"t": items_of(a)}, {"t": items_of(b)}))
-    differences = np.array(b) - np.array(a)
-    reach = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-    stderr = differences.std(ddof=1) / 10
-    assert row.mde == pytest.approx(reach * stderr)
-    assert row.needed_n == math.ceil((reach * stderr * 10 / 0.02) ** 2)
+    assert row.mde is not None
+    assert connor(row.mde, 0.2) == pytest.approx(100)
+    assert row.needed_n == math.ceil(connor(0.02, 0.2))
     assert row.verdict == "no difference seen"
     assert row.why == f"differences below {row.mde:.3f} cannot be excluded"
+
+
+@pytest.mark.parametrize("flips", [0, 1])
+def test_of_few_flips_one_supposes_that_a_difference_would_be_all_of_them(
+    tmp_path: Path, flips: int
+) -> None:
+    a, b = table(40, 0, flips, 60 - flips)
+    row = only_row(compare(tmp_path, {"t": items_of(a)}, {"t": items_of(b)}))
+    assert row.mde is not None
+    assert connor(row.mde, row.mde) == pytest.approx(100, rel=1e-3)
+
+
+def test_what_could_be_seen_of_graded_scores(tmp_path: Path) -> None:
+    a = RNG.random(50)
+    b = a + RNG.normal(0.01, 0.1, 50)
+    row = only_row(compare(tmp_path, {"t": items_of(a)}, {"t": items_of(b)}))
+    stderr = (b - a).std(ddof=1) / math.sqrt(50)
+    assert row.mde == pytest.approx(REACH * stderr)
+    needed = (REACH * (b - a).std(ddof=1) / (b - a).mean()) ** 2
+    assert row.needed_n == math.ceil(needed)
 
 
 def test_p_values_are_adjusted_by_holm_over_the_tasks(tmp_path: Path) -> None:
@@ -242,25 +270,25 @@ def test_of_runs_that_scored_alike_nothing_is_said_to_differ(tmp_path: Path) -> 
     binary, graded = items_of([1, 0] * 20), items_of([0.25, 0.5] * 20)
     pair = compare(tmp_path, {"b": binary, "g": graded}, {"b": binary, "g": graded})
     for row in pair.rows:
-        assert (row.verdict, row.test.p, row.mde, row.needed_n) == (
-            "no difference seen",
-            1.0,
-            None,
-            None,
-        )
+        assert (row.verdict, row.test.p, row.needed_n) == ("no difference seen", 1.0, None)
         assert row.difference.value == 0
     assert pair.rows[0].why == "no item differs; 95% interval -0.088 … +0.088"
 
 
-def test_one_item_is_not_enough(tmp_path: Path) -> None:
-    row = only_row(compare(tmp_path, {"t": items_of([1])}, {"t": items_of([0])}))
-    assert (row.verdict, row.why) == ("not estimable", "one item in common")
+def test_five_items_can_show_nothing(tmp_path: Path) -> None:
+    for n in (1, 5):
+        a, b = items_of([1] * n), items_of([0] * n)
+        row = only_row(compare(tmp_path / str(n), {"t": a}, {"t": b}))
+        assert row.verdict == "not estimable"
+        assert row.why == f"{n} item{'s' if n > 1 else ''} in common, and it takes 6"
+    row = only_row(compare(tmp_path, {"t": items_of([1] * 6)}, {"t": items_of([0] * 6)}))
+    assert (row.verdict, row.test.p) == ("worse", 2 / 2**6)
 
 
 def test_one_cluster_is_not_enough(tmp_path: Path) -> None:
-    a, b = items_of([1, 0, 1, 1], cluster="c"), items_of([0, 0, 0, 0], cluster="c")
+    a, b = items_of([1, 0, 1, 1] * 9, cluster="c"), items_of([0, 0, 0, 0] * 9, cluster="c")
     row = only_row(compare(tmp_path, {"t": a}, {"t": b}))
-    assert (row.verdict, row.why) == ("not estimable", "one cluster in common")
+    assert (row.verdict, row.why) == ("not estimable", "1 cluster in common, and it takes 6")
 
 
 def test_a_task_without_a_common_number_does_not_spoil_the_others(tmp_path: Path) -> None:
