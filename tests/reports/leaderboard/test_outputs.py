@@ -28,11 +28,11 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     for seed, (name, share) in enumerate((("good", 0.8), ("fair", 0.6), ("poor", 0.3))):
         tasks = {task: right(share, 120, seed * 5 + k) for k, task in enumerate(("s", "t", "u"))}
         path = record(folder, name, tasks, groups=groups, metrics=CHANCE)
-        edit(
-            path, "manifest", lambda m, seed=seed: m["model"].update(parameters=10**9 * (1 + seed))
-        )
+        size = 10**9 * (1 + seed)
+        edit(path, "manifest", lambda m, size=size: m["model"].update(parameters=size))
         if name == "poor":
-            edit(path, "summary", lambda s: s["tasks"]["u"].update(n=150))
+            part = {"n": 96, "coverage": 0.8}
+            edit(path, "summary", lambda s, p=part: s["tasks"]["u"]["metrics"]["acc"].update(p))
     tasks = {"s": right(0.9, 120), "t": right(0.9, 120)}
     record(folder, HOSTILE, tasks, groups=groups, metrics=CHANCE)
     record(folder, "baseline:random", {"u": right(0.25, 120)}, metrics=CHANCE)
