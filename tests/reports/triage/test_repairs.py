@@ -63,7 +63,7 @@ def test_any_text_can_be_unwrapped_and_never_comes_back_itself(text: str) -> Non
         "Desculpe, mas não posso ajudar com isso.",
         "Mi dispiace, ma non posso rispondere.",
         "Извините, но я не могу ответить на этот вопрос.",
-        "抱歉，我无法回答这个问题。",
+        "抱歉\uff0c我无法回答这个问题。",
         "申し訳ありませんが、その質問にはお答えできません。",
         "죄송하지만 그 질문에는 답변할 수 없습니다.",
     ],

@@ -26,7 +26,7 @@ def in_manner(text: str, prompt: str, ident: str, options: Options) -> str:
         case "fences":
             return f"Here is the solution:\n\n```python\n{text}\n```\n\nIt does what was asked."
         case "bold":
-            return f"After some thought:\n\n**Final choice => {text}!**"
+            return f"Let me think. In the end it is this one:\n\n**{text}**"
         case "rambles":
             return _RAMBLING * 40 + text
         case "letter-a":

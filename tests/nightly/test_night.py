@@ -1,0 +1,208 @@
+"""Nights of a served model: asked anew, judged, kept, continued."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from llmeval.core import InvalidResult, UsageError
+from llmeval.nightly import forget, judge_records, plan_night, run_night, set_baselines
+from llmeval.nightly.folder import list_nights
+from llmeval.nightly.night import state_folder
+from llmeval.reports.regress.baseline import digest_scores
+from llmeval.reports.regress.verdicts import Outcome
+from tests.nightly.conftest import Job
+
+
+def test_an_unchanged_model_passes_and_is_asked_anew_every_night(job: Job) -> None:
+    job.pin()
+    job.server.reset()
+    night = job.night()
+    assert night.outcome is Outcome.PASS
+    assert job.server.stats()["answered"] >= 200
+    (model,) = night.models
+    assert model.side.tonight is not None
+    assert model.side.tonight.summary["usage"]["cached"] == 0
+    assert night.took["asked"] == 200
+
+
+def test_tonight_once_more_asks_nothing_and_counts_once(job: Job) -> None:
+    job.pin()
+    first = job.night()
+    job.server.reset()
+    again = run_night(job.nightly, out=job.out)
+    assert job.server.stats()["answered"] == 0
+    assert (again.night, again.outcome) == (first.night, first.outcome)
+    assert again.took["again"]
+    assert [u.evidence for u in again.units] == [u.evidence for u in first.units]
+    folder = state_folder(job.nightly, job.out)
+    history = (folder / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["night"] for line in history] == [n.name for n in list_nights(folder)]
+
+
+def test_what_a_night_keeps(job: Job) -> None:
+    job.pin()
+    night = job.night()
+    folder = state_folder(job.nightly, job.out)
+    kept = json.loads((folder / f"{night.night}.json").read_text())
+    assert (kept["verdict"], kept["night"]) == ("PASS", night.night)
+    assert kept["plan"][0]["needed_n"] > 0
+    assert kept["models"][0]["baseline"]["digest"] == digest_scores(
+        night.models[0].side.baseline.run  # type: ignore[union-attr]
+    )
+    assert not list((folder / "nights").glob("*/journal*"))
+    assert len(job.state()["units"][0]["nights"]) == 1
+
+
+def test_the_first_night_has_no_baseline_and_can_become_it(job: Job) -> None:
+    first = job.night()
+    assert [u.fault and u.fault.kind for u in first.units] == ["baseline missing"]
+    ((label, run, digest),) = set_baselines(job.nightly, "latest", job.out)
+    assert label == "openai:mock-model"
+    assert job.nightly.file.all_models[0].pin is not None
+    assert job.nightly.file.all_models[0].pin.digest == digest == digest_scores(run)
+    with pytest.raises(UsageError, match="is the baseline of openai:mock-model itself"):
+        run_night(job.nightly, out=job.out)
+
+
+def test_a_baseline_that_is_swapped_makes_the_night_invalid(job: Job) -> None:
+    job.pin()
+    job.night()
+    pin = job.nightly.file.all_models[0].pin
+    assert pin is not None
+    folder = job.folder / pin.path
+    other = next(p for p in (job.out / "regress").rglob("scores.parquet") if p.parent != folder)
+    data = bytearray(other.read_bytes())
+    (folder / "scores.parquet").write_bytes(bytes(data) + b" ")
+    night = job.night()
+    assert [u.fault and u.fault.kind for u in night.units] == ["baseline changed"]
+
+
+def test_a_budget_makes_it_invalid_and_a_higher_one_continues_the_night(job: Job) -> None:
+    job.pin()
+    job.write(max_requests=50)
+    night = job.night()
+    (unit,) = night.units
+    assert unit.fault is not None and unit.fault.kind == "interrupted"
+    assert night.exit_code == 4
+    job.write(max_requests=1000)
+    job.server.reset()
+    whole = run_night(job.nightly, out=job.out)
+    assert (whole.night, whole.outcome) == (night.night, Outcome.PASS)
+    assert job.server.stats()["answered"] <= 200 - 50 + 16  # and what exploring the server takes
+
+
+def test_a_server_that_is_gone_makes_it_invalid(job: Job) -> None:
+    job.pin()
+    job.write(model_settings={"base_url": "http://127.0.0.1:9/v1", "api": "chat", "patience": 0.2})
+    night = job.night()
+    (unit,) = night.units
+    assert unit.fault is not None and unit.fault.kind == "run invalid"
+    assert (night.exit_code, unit.pairs.name.task) == (4, "letters")
+
+
+def test_a_state_that_cannot_be_read_stops_before_anything_is_asked(job: Job) -> None:
+    job.pin()
+    (state_folder(job.nightly, job.out) / "state.json").write_text("{")
+    job.server.reset()
+    with pytest.raises(InvalidResult, match="nights unreadable") as raised:
+        job.night()
+    assert "begins anew" in str(raised.value)
+    assert job.server.stats()["answered"] == 0
+
+
+def test_another_job_of_the_name_is_waited_for(job: Job) -> None:
+    from llmeval.runs.lock import FileLock
+
+    folder = state_folder(job.nightly, job.out)
+    folder.mkdir(parents=True)
+    lock = FileLock(folder / "lock")
+    assert lock.acquire()
+    try:
+        with pytest.raises(UsageError, match="another regress job"):
+            job.night()
+    finally:
+        lock.release()
+
+
+def test_a_sentinel_tells_noise_from_drift(job: Job) -> None:
+    """A flaky model gives other answers each time: more than nothing, less than a drop."""
+    job.write(sentinel={"items": 60, "repeats": 2})
+    job.pin(manner="flaky", manner_share=0.1)
+    job.write(sentinel={"items": 60, "repeats": 2})
+    pin = job.nightly.file.all_models[0].pin
+    assert pin is not None and len(pin.repeats) == 2
+    night = job.night(manner="flaky", manner_share=0.1)
+    (drift,) = night.models[0].drift.values()
+    assert (drift.tonight.items, drift.tonight.draws) == (60, 3)
+    assert drift.baseline is not None
+    assert 0.1 < drift.tonight.sd < 0.6  # of answers that are wrong one time in ten: .3
+    assert drift.z is not None and abs(drift.z) < 4  # chance goes as far once in 16,000 nights
+    assert plan_night(job.nightly, job.out).units[0].basis == "earlier nights"
+    drop = job.night(manner="wrong", manner_share=0.4)
+    (drift,) = drop.models[0].drift.values()
+    assert drift.stands_out
+
+
+def test_a_plan_asks_nothing(job: Job) -> None:
+    job.pin()
+    job.server.reset()
+    plan = plan_night(job.nightly, job.out)
+    assert job.server.stats()["answered"] <= 16  # exploring the server
+    (unit,) = plan.units
+    assert (unit.task, unit.n, unit.basis) == ("letters", 200, "independent answers")
+    assert plan.costs[0].questions == 200
+    assert not (state_folder(job.nightly, job.out) / "nights" / "planned").exists()
+
+
+def test_a_record_that_is_there_is_judged_once_and_by_its_own_name(job: Job) -> None:
+    import llmeval
+
+    job.pin()
+    settings = job.nightly.file.model_settings
+    run = llmeval.run(
+        "openai:mock-model", ["letters"], model_settings=settings, out=job.out, limit=150
+    )
+    night = judge_records(job.nightly, [run], out=job.out)
+    assert (night.night, night.outcome) == (run.id, Outcome.PASS)
+    again = judge_records(job.nightly, [run], out=job.out)
+    assert [u.evidence for u in again.units] == [u.evidence for u in night.units]
+    same = llmeval.run(
+        "openai:mock-model", ["letters"], model_settings=settings, out=job.out, limit=150
+    )
+    evidence = judge_records(job.nightly, [same], out=job.out).units[0].evidence
+    assert evidence is not None
+    assert (evidence.nights, evidence.counted) == (1, False)  # its answers are the first one's
+
+
+def test_evidence_can_be_forgotten(job: Job) -> None:
+    job.pin()
+    job.night()
+    assert forget(job.nightly, job.out) == 1
+    assert job.state()["units"][0]["nights"] == []
+
+
+def test_a_misspelt_tolerance_is_found_before_anything_is_asked(job: Job) -> None:
+    job.pin()
+    job.write(tolerances={"leters": 0.1})
+    job.server.reset()
+    with pytest.raises(UsageError, match=r"nightly\.yaml:\d+: field 'tolerances\.leters'"):
+        job.night()
+    assert job.server.stats()["answered"] <= 16
+
+
+def test_several_models_are_judged_together(job: Job) -> None:
+    entry = {"model": "openai:mock-model", "model_settings": job.nightly.file.model_settings}
+    models = [entry, {**entry, "name": "strict"}]
+    content = {"name": "two", "models": models, "tasks": ["letters"], "tolerance": 0.05}
+    job.path.write_text(yaml.safe_dump(content))
+    run_night(job.nightly, out=job.out)
+    pinned = set_baselines(job.nightly, "latest", job.out)
+    assert [label for label, _, _ in pinned] == ["openai:mock-model", "strict"]
+    night = job.night()
+    assert [(u.model, u.outcome) for u in night.units] == [
+        ("openai:mock-model", Outcome.PASS),
+        ("strict", Outcome.PASS),
+    ]
