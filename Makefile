@@ -12,12 +12,13 @@ UV := $(shell command -v uv 2>/dev/null)
 # own find-links and so takes the build (CPU, CUDA, ROCm) that the machine offers.
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
-.PHONY: run test test-fast test-vllm lint format train bench bench-sandbox clean help
+.PHONY: run test test-fast test-vllm browser lint format train bench bench-sandbox clean help
 
 help:
 	@echo "make run    evaluate the embedded model on the embedded suite"
 	@echo "make test   all tests            make test-fast   without the slow ones"
 	@echo "make test-vllm  tests on a real vLLM, in an environment of its own"
+	@echo "make browser    the Chromium in which pages are tested; without it those tests are skipped"
 	@echo "make lint   ruff and mypy        make format      let ruff format"
 	@echo "make bench  side by side with lm-eval (see bench/README.md)"
 	@echo "make train  train the embedded model anew (see llmeval/pocket/README.md)"
@@ -47,6 +48,15 @@ $(VLLM_VENV)/.ready: pyproject.toml
 	@$(VLLM_VENV)/bin/python -m pip install --quiet $(PIP_ARGS) -e . pytest pytest-timeout hypothesis psutil
 	@$(VLLM_VENV)/bin/python -m pip install --quiet $(PIP_ARGS) --no-deps accelerate peft
 	@touch $@
+
+# Debian's own: pages are tested in a real browser, which pip does not bring.
+browser:
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null \
+		|| echo "Chromium could not be installed: tests in a browser will be skipped" >&2; \
+	else echo "no Chromium: tests in a browser will be skipped" \
+		"(Debian and Ubuntu: sudo apt-get install chromium)" >&2; fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

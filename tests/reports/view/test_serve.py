@@ -182,7 +182,9 @@ def test_answers_are_not_kept_nor_read_elsewhere(server: ViewServer) -> None:
 
 def test_many_ask_at_once(server: ViewServer) -> None:
     answers: list[Any] = []
-    paths = [f"/api/run-a/items?search={word}" for word in ("an+answer", "careful", "which", "zz")] * 4
+    paths = [
+        f"/api/run-a/items?search={word}" for word in ("an+answer", "careful", "which", "zz")
+    ] * 4
     threads = [
         threading.Thread(target=lambda p=path: answers.append(ask_json(server, p)["count"]))
         for path in paths
