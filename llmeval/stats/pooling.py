@@ -90,12 +90,12 @@ def _interval(
 
 def _degrees_of_freedom(parts: Sequence[Estimate], weights: Sequence[int]) -> float:
     """Return Welch and Satterthwaite's (sum v_i)^2 / sum(v_i^2 / df_i), v_i = (w_i se_i / W)^2."""
-    total = sum(weights)
-    numerator = denominator = 0.0
-    for part, weight in zip(parts, weights, strict=True):
-        if part.stderr:
-            variance = (weight / total * part.stderr) ** 2
-            units = part.clusters if part.clusters is not None else part.n
-            numerator += variance
-            denominator += variance**2 / (units - 1)
-    return numerator**2 / denominator
+    known = [
+        (weight * part.stderr, part.n if part.clusters is None else part.clusters)
+        for part, weight in zip(parts, weights, strict=True)
+        if part.stderr
+    ]
+    largest = max(error for error, _ in known)  # only ratios matter, and tiny fourth powers vanish
+    variances = [((error / largest) ** 2, units) for error, units in known]
+    numerator = sum(variance for variance, _ in variances)
+    return numerator**2 / sum(variance**2 / (units - 1) for variance, units in variances)

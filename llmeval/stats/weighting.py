@@ -104,22 +104,26 @@ def _combine(parts: Sequence[tuple[float, Estimate]], n: int, clustered: bool) -
     groups = sum(part.clusters or 0 for _, part in parts) if clustered else None
     if n == 0:
         return Estimate(None, None, None, 0, method, groups, "empty")
-    value = freedom = variance = 0.0
+    value = 0.0
     for share, part in parts:
         if part.value is None:
             return Estimate(None, None, None, n, method, groups, "incomplete")
         value += share * part.value
+    errors = []
     for share, part in parts:
         if part.stderr is None:
             return Estimate(value, None, None, n, method, groups, "incomplete")
         units = part.n if part.clusters is None else part.clusters
-        variance += (share * part.stderr) ** 2
-        freedom += (share * part.stderr) ** 4 / (units - 1)
-    stderr = math.sqrt(variance)
-    if stderr == 0:
+        errors.append((share * part.stderr, units))
+    largest = max(error for error, _ in errors)
+    if largest == 0:
         return Estimate(value, 0.0, None, n, method, groups, "degenerate")
-    interval = t_interval(value, stderr, variance**2 / freedom)
-    return Estimate(value, stderr, interval, n, method, groups)
+    # Only ratios matter to the degrees of freedom, and fourth powers of what is tiny vanish.
+    variances = [((error / largest) ** 2, units) for error, units in errors]
+    total = sum(variance for variance, _ in variances)
+    freedom = total**2 / sum(variance**2 / (units - 1) for variance, units in variances)
+    stderr = largest * math.sqrt(total)
+    return Estimate(value, stderr, t_interval(value, stderr, freedom), n, method, groups)
 
 
 def _check_shares(labels: Sequence[Hashable], shares: Mapping[Hashable, float]) -> None:
