@@ -51,7 +51,11 @@ def read_samples(path: Path, config: Mapping[str, Any]) -> list[Scored]:
             doc_id = entry["doc_id"]
             if doc_id not in found:
                 found[doc_id] = (_to_sample(entry, config), _to_exchanges(entry, config), [])
-            found[doc_id][2].extend(_to_scores(entry, config))
+            scores = found[doc_id][2]
+            new = _to_scores(entry, config)
+            if {score.metric for score in new} & {score.metric for score in scores}:
+                raise ValueError(f"sample {doc_id} stands here twice")
+            scores += new
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             what = f"not a sample of lm-eval's: {type(error).__name__}: {error}"
             raise UsageError(what, where=f"{path}, line {number}") from error
@@ -182,6 +186,8 @@ def _to_scores(entry: Mapping[str, Any], config: Mapping[str, Any]) -> list[Scor
         extracted = str(entry["filtered_resps"][0])[:_EXTRACTED]
     named = entry.get("metrics")
     names = named if named is not None else _guess_metrics(entry, config)
+    if not names:
+        raise KeyError("metrics")
     return [
         _to_score(metric_key(name, filter_name), entry[name], extracted)
         for name in names
