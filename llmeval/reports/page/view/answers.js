@@ -3,7 +3,7 @@
 import { choicesTable, haveSameChoices } from "./choices.js";
 import { diffWords, showPieces } from "./diff.js";
 import { count, el, marked, number, plain, short, textBlock } from "./dom.js";
-import { asText, columns, folded, prompt, section } from "./parts.js";
+import { columns, folded, prompt, section } from "./parts.js";
 
 /** @param {import("./parts.js").There[]} there */
 export function answers(there) {
@@ -68,7 +68,8 @@ function facts(request, response) {
   if (response.kind === "generation") {
     const { finish_reason: reason } = response;
     chips.push(chip(`ended by ${reason}`, reason === "stop" ? "" : ".warn"));
-    chips.push(chip(`${count(response.prompt_tokens, "token")} read, ${response.completion_tokens.toLocaleString("en")} written`));
+    const [read, written] = [response.prompt_tokens ?? 0, response.completion_tokens ?? 0];
+    if (read || written) chips.push(chip(`${count(read, "token")} read, ${written.toLocaleString("en")} written`));
     if (response.reasoning_tokens) chips.push(chip(`${count(response.reasoning_tokens, "token")} of thoughts`));
     if (response.cached_tokens) chips.push(chip(`${count(response.cached_tokens, "token")} from the provider's cache`));
   }
@@ -76,7 +77,9 @@ function facts(request, response) {
   if (response.boundary) chips.push(chip(`boundary: ${response.boundary}`));
   const [sampling, repeat] = request.kind === "generate" ? (request.rest ?? []) : [];
   if (sampling && typeof sampling === "object") {
-    for (const [key, value] of Object.entries(sampling)) chips.push(chip(`${key} ${short(plain(asText(value)), 60)}`));
+    for (const [key, value] of Object.entries(sampling)) {
+      chips.push(chip(`${key} ${short(plain(JSON.stringify(value)), 60)}`));
+    }
   }
   if (repeat) chips.push(chip(`draw ${repeat + 1}`));
   return chips.flatMap((node) => [node, " "]);

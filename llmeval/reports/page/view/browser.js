@@ -1,6 +1,6 @@
 // The sample browser: filters, list, the sample that is open, keys, and the link to it.
 
-import { byId, count, el } from "./dom.js";
+import { byId, count, el, plain } from "./dom.js";
 import { EmbeddedSource } from "./embedded.js";
 import { Filters } from "./filters.js";
 import { ItemList } from "./list.js";
@@ -90,7 +90,7 @@ class Browser {
     byId("item-after").disabled = at < 0 || at >= this.list.shown - 1;
     byId("item-body").replaceChildren(...showItem(item, this.meta));
     const side = item.find(Boolean);
-    byId("item-title").textContent = side.id;
+    byId("item-title").textContent = plain(side.id);
     const link = `#${encodeURIComponent(side.task)}/${encodeURIComponent(side.id)}`;
     if (location.hash !== link) history[this.panel.open ? "replaceState" : "pushState"](null, "", link);
     if (!this.panel.open) this.panel.showModal();
@@ -125,7 +125,7 @@ class Browser {
     }
     const position = await this.source.locate(task, id);
     if (position === null) {
-      this.tally.textContent = `There is no sample ${id} of task ${task}.`;
+      this.tally.textContent = `There is no sample ${plain(id)} of task ${plain(task)}.`;
       return;
     }
     if (this.opened?.position === position) return;

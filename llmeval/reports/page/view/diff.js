@@ -3,6 +3,7 @@
 import { el, marked } from "./dom.js";
 
 const MOST_EDITS = 1500;
+const LEAST_COMMON = 4; // letters; shorter matches amid changes are chance and only confuse
 
 /**
  * @typedef {{ same: boolean, text: string }} Piece
@@ -18,7 +19,7 @@ export function diffWords(a, b) {
   let end = 0;
   while (end < least - start && left.at(-1 - end) === right.at(-1 - end)) end++;
   const middle = [left, right].map((list) => list.slice(start, list.length - end));
-  const kept = commonWords(middle[0], middle[1]);
+  const kept = dropChance(commonWords(middle[0], middle[1]), middle[0]);
   return [left, right].map((list, side) => {
     const same = list.map((_, i) => i < start || i >= list.length - end);
     for (const pair of kept) same[start + pair[side]] = true;
@@ -63,6 +64,22 @@ function commonWords(a, b) {
     }
   }
   return [];
+}
+
+/**
+ * Leave out matches that are too short to mean anything.
+ * @param {[number, number][]} pairs from the end to the start
+ * @param {string[]} words of the first text
+ */
+function dropChance(pairs, words) {
+  const runs = [];
+  for (const pair of pairs.reverse()) {
+    const last = runs.at(-1)?.at(-1);
+    if (last && last[0] + 1 === pair[0] && last[1] + 1 === pair[1]) runs.at(-1).push(pair);
+    else runs.push([pair]);
+  }
+  const length = (run) => run.reduce((sum, [i]) => sum + words[i].trim().length, 0);
+  return runs.filter((run) => length(run) >= LEAST_COMMON).flat();
 }
 
 /**

@@ -63,8 +63,8 @@ function scoresTable(there) {
     ),
   );
   const wide = there.length > 1;
-  const over = el("tr", {}, el("td"), ...there.map(({ name }) => el("th", { scope: "colgroup", colspan: 2 }, plain(name))));
-  const head = ["metric", ...there.flatMap(() => ["value", "read from the answer, or why not scored"])];
+  const over = el("tr", {}, el("td"), ...there.map(({ name }) => el("th.over", { scope: "colgroup", colspan: 2 }, plain(name))));
+  const head = ["metric", ...there.flatMap(() => ["value", "read, or why not scored"])];
   return el(
     "div.scroll",
     {},
