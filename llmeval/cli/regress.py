@@ -221,7 +221,8 @@ def _forget(nightly: Nightly, arguments: Any) -> int:
     from llmeval.nightly import forget
 
     count = forget(nightly, arguments.out)
-    print(f"{nightly.name}: {count} nights forgotten; the evidence begins anew")
+    nights = "1 night" if count == 1 else f"{count} nights"
+    print(f"{nightly.name}: {nights} forgotten; the evidence begins anew")
     return 0
 
 

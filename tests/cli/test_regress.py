@@ -183,7 +183,7 @@ def test_a_night_from_its_first_run_to_its_verdict(llmeval: Command, nightly: Pa
     assert night.out.startswith("PASS: nightly ")
     assert "n to pass unchanged" in night.err  # the plan, before anything was asked
     forgotten = llmeval("regress", "nightly.yaml", "--forget-nights")
-    assert forgotten.out == "nightly: 1 nights forgotten; the evidence begins anew\n"
+    assert forgotten.out == "nightly: 1 night forgotten; the evidence begins anew\n"
 
 
 def test_a_killed_night_goes_on_with_the_same_command(

@@ -102,8 +102,10 @@ def _explain_tonight(unit: Judged) -> str:
         return f"not worse by {tolerance} or more{better}"
     if unit.tonight is Outcome.REGRESSED:
         return f"worse by more than {tolerance}"
+    if n < 2:
+        return "one item decides nothing"
     if unit.needed_n is None:
-        return f"{n:,} items do not decide, and no number of items is known that would"
+        return f"{n:,} items do not decide, and no number would: the difference is the tolerance"
     return (
         f"{n:,} items do not decide: about {unit.needed_n:,} would"
         f" ({POWER:.0%} power, if this difference is the true one)"
@@ -112,10 +114,14 @@ def _explain_tonight(unit: Judged) -> str:
 
 def _explain_nights(evidence: Evidence) -> str:
     return (
-        f"worse than tolerated over {evidence.nights} nights since {evidence.since}: e-value"
+        f"worse than tolerated over {_count(evidence.nights)} since {evidence.since}: e-value"
         f" {format_evidence(evidence.e_value)}, alarm at {format_evidence(evidence.threshold)}"
         " (once mended, --forget-nights begins anew)"
     )
+
+
+def _count(nights: int) -> str:
+    return "1 night" if nights == 1 else f"{nights} nights"
 
 
 def list_notes(night: Night, model: ModelNight, unit: Judged) -> list[str]:

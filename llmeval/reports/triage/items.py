@@ -51,6 +51,11 @@ class Side:
         """What was generated, answer after answer."""
         return "\n".join(r.text for r in self.responses if isinstance(r, Generation))
 
+    @property
+    def pick(self) -> str | None:
+        """What was read out of the answer, or the most probable of several choices."""
+        return self.extracted if self.extracted is not None else _most_probable(self.exchanges)
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:

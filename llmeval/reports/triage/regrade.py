@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 _AT_ONCE = 32
 _MAY_DIFFER = 0.1  # of the answers: code that takes its time may pass once and not again
 _OTHERWISE = "\0"
-_ANY_TEXT: Callable[..., str] = lambda messages, add: "\n\n".join(m["content"] for m in messages)  # noqa: E731
+
+
+def _join_turns(messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
+    """Stand for a model's chat template: the prompts are not asked any more."""
+    return "\n\n".join(message["content"] for message in messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +76,28 @@ class Regrader:
 
     def why_not(self, task: str) -> str | None:
         """Return why a task cannot be graded again; None where it can."""
-        built = self._build()
-        if task in built:
+        if task in self._build():
             return None
         return self._problem or f"the task {task} is not found any more"
 
     def _build(self) -> dict[str, Task]:
         if self._built is None:
             self._built = {}
-            try:
-                self._built = {task.name: task for task in self._load()}
-            except LlmevalError as error:
-                self._problem = str(error)
-            except Exception as error:  # a foreign task's code
-                self._problem = f"{type(error).__name__}: {error}".splitlines()[0]
+            for name in self._names_asked():
+                try:
+                    self._built |= {task.name: task for task in self._load(name)}
+                except LlmevalError as error:
+                    self._problem = str(error)
+                except Exception as error:  # a foreign task's code
+                    self._problem = f"{type(error).__name__}: {error}".splitlines()[0]
         return self._built
 
-    def _load(self) -> Iterator[Task]:
+    def _names_asked(self) -> Sequence[str]:
+        request = self._run.manifest.get("request")
+        asked = request.get("tasks") if isinstance(request, Mapping) else None
+        return self._names or asked or list(self._run.summary["tasks"])
+
+    def _load(self, name: str) -> Iterator[Task]:
         manifest, tasks = self._run.manifest, self._run.summary["tasks"]
         known = {field.name for field in fields(TaskOptions)}
         told = manifest.get("options") or {}
@@ -96,16 +105,12 @@ class Regrader:
         grade_cut = _graded_cut(manifest)
         workbench = Workbench(
             mirror=self._materials.mirror,
-            chat_template=_ANY_TEXT,
+            chat_template=_join_turns,
             sandbox=self._materials.sandbox,
             grade_cut=lambda: grade_cut,
         )
-        request = manifest.get("request")
-        asked = request.get("tasks") if isinstance(request, Mapping) else None
-        names = list(self._names or asked or tasks)
-        for task in load_tasks(names, options, workbench, self._materials.workspace).tasks:
-            form = (tasks.get(task.name) or {}).get("form")
-            by_letter = form == BY_GENERATION
+        for task in load_tasks([name], options, workbench, self._materials.workspace).tasks:
+            by_letter = (tasks.get(task.name) or {}).get("form") == BY_GENERATION
             yield LetterTask(task, BY_GENERATION, grade_cut=grade_cut) if by_letter else task
 
     def find_wrapping(
@@ -123,7 +128,11 @@ class Regrader:
         if problem := self.why_not(task):
             raise CannotRegrade(problem)
         wanted = {side.sample_id: side for side in items if side.text}
-        return asyncio.run(_Regrading(self._build()[task], metric, reaches).all(wanted))
+        regrading = _Regrading(self._build()[task], metric, reaches)
+        try:
+            return asyncio.run(regrading.all(wanted))
+        except LlmevalError as error:
+            raise CannotRegrade(str(error)) from error
 
 
 class CannotRegrade(Exception):

@@ -244,8 +244,8 @@ def _cause_of(item: Moved, wrapping: str | None, labels: set[str]) -> tuple[Caus
         return "truncation", how
     if _refuses(worse) and not _refuses(better):
         return "refusal", None
-    if worse.extracted is not None and (label := as_label(worse.extracted)) in labels:
-        return "answer bias", label
+    if labels and worse.pick is not None and as_label(worse.pick) in labels:
+        return "answer bias", as_label(worse.pick)
     return "capability", None
 
 
@@ -272,7 +272,7 @@ def _refuses(side: Side) -> bool:
 
 def _example(item: Moved, detail: str | None) -> Example:
     side = item.worse
-    text = " ".join((side.text or side.extracted or "").split())
+    text = " ".join((side.text or side.pick or "").split())
     shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
     return Example(item.task, side.sample_id, item.lost, detail, shown)
 
@@ -288,7 +288,8 @@ def _say(
     main = max(tallies, key=lambda tally: tally.net)
     share = main.share or 0.0
     mostly = "mostly" if share >= _MAIN else "first of several causes:"
-    text = f"{mostly} {main.cause} ({share:.0%} of the drop): {main.lost} lost items"
+    lost = sum(tally.lost for tally in tallies)
+    text = f"{mostly} {main.cause} ({share:.0%} of the drop): {main.lost} of {lost} lost items"
     text += f" {MEANINGS[main.cause]}"
     if main.cause == "format" and main.details:
         text += f" ({', '.join(f'{name}: {count}' for name, count in main.details.items())})"
