@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from llmeval.run_spec import RunSpec, make_spec
 from llmeval.runs import Run, RunLock
 from llmeval.runs.agreement import DIFFERENT, Agreement, compare_answers
 from llmeval.runs.difference import OPTIONS, Difference, diff_manifests, diff_results
-from llmeval.runs.files import storage_errors
+from llmeval.runs.unfinished import forget_rerun, rerun_folder, rerun_name
 from llmeval.session import execute
 
 EPSILON = 1e-4
@@ -191,23 +190,17 @@ def _own_journal(workspace: Path, run_id: str, fresh: bool) -> Iterator[Path]:
 
     It is removed where the rerun came to its end, and left where it did not.
     """
-    lock = RunLock(workspace, f"rerun-{run_id}")
+    lock = RunLock(workspace, rerun_name(run_id))
     if not lock.acquire():
         mend = "wait for it, or end it: this one then continues it"
         raise UsageError("another process is re-creating this run", where=run_id, mend=mend)
-    folder = workspace / ".llmeval" / f"rerun-{run_id}"
     try:
         if fresh:
-            _remove(folder)
-        yield folder / "journal.sqlite"
-        _remove(folder)
+            forget_rerun(workspace, run_id)
+        yield rerun_folder(workspace, run_id) / "journal.sqlite"
+        forget_rerun(workspace, run_id)
     finally:
         lock.release()
-
-
-def _remove(folder: Path) -> None:
-    with storage_errors(folder), contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

@@ -224,7 +224,17 @@ def _find_main(summary: Mapping[str, Any]) -> MainMetric | None:
 
 def _timestamp(iso: str) -> float:
     when = datetime.datetime.fromisoformat(iso)
-    return (when if when.tzinfo else when.replace(tzinfo=datetime.UTC)).timestamp()
+    return _with_date((when if when.tzinfo else when.replace(tzinfo=datetime.UTC)).timestamp())
+
+
+def _with_date(timestamp: float) -> float:
+    """Return a time that the calendar has; files and manifests may hold any.
+
+    Raises:
+        ValueError, OverflowError: its year is not between 1 and 9999.
+    """
+    datetime.datetime.fromtimestamp(timestamp, datetime.UTC)
+    return timestamp
 
 
 def _guess_time(path: Path) -> float:
@@ -234,6 +244,6 @@ def _guess_time(path: Path) -> float:
         return named.replace(tzinfo=datetime.UTC).timestamp()
     except ValueError:
         try:
-            return path.stat().st_mtime
-        except OSError:
+            return _with_date(path.stat().st_mtime)
+        except (OSError, ValueError, OverflowError):
             return 0.0

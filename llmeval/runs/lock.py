@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import IO
 
 from llmeval.runs.files import storage_errors
+
+
+_PAUSES = (0.0, 0.001, 0.005, 0.02)  # seconds; whoever only looks (`is_running`) is gone by then
 
 
 class FileLock:
@@ -23,9 +28,7 @@ class FileLock:
             with storage_errors(self._path):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 file = self._path.open("ab")
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not _take(file):
                     file.close()
                     return False
             if self._is_current(file):
@@ -46,6 +49,15 @@ class FileLock:
             self._path.unlink(missing_ok=True)
             self._file.close()
             self._file = None
+
+
+def _take(file: IO[bytes]) -> bool:
+    for pause in _PAUSES:
+        time.sleep(pause)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 class RunLock(FileLock):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +11,9 @@ from llmeval.core import UsageError
 from llmeval.runs.catalog import MANIFEST, RECORD_FILES
 from llmeval.runs.files import storage_errors
 from llmeval.runs.load import Run
-from llmeval.runs.lock import is_running
+from llmeval.runs.lock import RunLock, is_running
 from llmeval.runs.tags import read_tags, remove_tags
-from llmeval.runs.unfinished import forget_run
+from llmeval.runs.unfinished import forget_rerun, forget_run, rerun_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ def plan_removal(run: Run, workspace: Path, *, force: bool = False) -> Removal:
     if run.path.is_symlink():
         raise UsageError("it is a link", where=str(run.path), mend=f"name {path} itself")
     _require_record(run)
-    if is_running(workspace, path.name):
-        raise UsageError("a process works on it", where=path.name, mend="stop that run first")
+    if any(is_running(workspace, name) for name in (path.name, rerun_name(path.name))):
+        raise _at_work(path.name)
     tags = tuple(tag for tag, run_id in read_tags(path.parent).items() if run_id == path.name)
     if tags and not force:
         mend = "--force removes it with its tags, or take them off: `llmeval runs tag -d TAG`"
@@ -83,13 +85,37 @@ def remove(removal: Removal, workspace: Path) -> None:
     """Remove a record's files, its folder if nothing else is in it, and its tags.
 
     Raises:
+        UsageError: a process has begun to work on it since the removal was planned.
         StorageError: the disk refuses.
     """
-    with storage_errors(removal.path):
-        for file in removal.files:
-            file.unlink(missing_ok=True)
-        if not removal.foreign:
-            removal.path.rmdir()
-    if removal.tags:
-        remove_tags(removal.path.parent, dict.fromkeys(removal.tags, removal.path.name))
-    forget_run(workspace, removal.path.name)
+    run_id = removal.path.name
+    with _at_rest(workspace, run_id):
+        with storage_errors(removal.path):
+            for file in removal.files:
+                file.unlink(missing_ok=True)
+            if not removal.foreign:
+                removal.path.rmdir()
+        if removal.tags:
+            remove_tags(removal.path.parent, dict.fromkeys(removal.tags, run_id))
+        forget_run(workspace, run_id)
+        forget_rerun(workspace, run_id)
+
+
+@contextlib.contextmanager
+def _at_rest(workspace: Path, run_id: str) -> Iterator[None]:
+    """Keep others from working on a run or re-creating it.
+
+    Raises:
+        UsageError: a process does.
+    """
+    with contextlib.ExitStack() as stack:
+        for name in (run_id, rerun_name(run_id)):
+            lock = RunLock(workspace, name)
+            if not lock.acquire():
+                raise _at_work(run_id)
+            stack.callback(lock.release)
+        yield
+
+
+def _at_work(run_id: str) -> UsageError:
+    return UsageError("a process works on it", where=run_id, mend="stop that run first")

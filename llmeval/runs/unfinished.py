@@ -1,9 +1,10 @@
-"""Where the records of a workspace's unfinished runs are, for a run to be found again."""
+"""What a workspace keeps of unfinished runs: where their records are, and reruns' journals."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 
 from llmeval.runs.files import storage_errors, write_json
@@ -30,6 +31,27 @@ def list_unfinished(workspace: Path) -> list[Path]:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             found.append(Path(json.loads(path.read_text(encoding="utf-8"))["record"]))
     return found
+
+
+def rerun_name(run_id: str) -> str:
+    """Return by what a rerun of a run is locked, and its journal named."""
+    return f"rerun-{run_id}"
+
+
+def rerun_folder(workspace: Path, run_id: str) -> Path:
+    """Return where a rerun of a run has its journal until it comes to its end."""
+    return workspace / ".llmeval" / rerun_name(run_id)
+
+
+def forget_rerun(workspace: Path, run_id: str) -> None:
+    """Remove the journal of a rerun that has ended, or is not to go on.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    folder = rerun_folder(workspace, run_id)
+    with storage_errors(folder), contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def _path(workspace: Path, run_id: str) -> Path:

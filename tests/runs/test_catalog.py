@@ -143,6 +143,14 @@ def test_a_broken_record_is_listed_with_what_is_wrong(
     assert broken.when.isoformat() == "2026-01-02T03:04:05+00:00"  # its name tells
 
 
+@pytest.mark.parametrize("started", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999"])
+def test_a_time_that_no_calendar_has_is_one_broken_record(tmp_path: Path, started: str) -> None:
+    write_manifest(tmp_path, "one", started=started)
+    (row,) = listed(tmp_path)
+    assert row.status == "broken" and row.problem
+    json.dumps(row.to_plain())
+
+
 def test_a_record_without_its_manifest_or_summary_is_broken(tmp_path: Path) -> None:
     (write_manifest(tmp_path, "a") / "manifest.json").unlink()
     (write_manifest(tmp_path, "b") / "summary.json").unlink()

@@ -39,6 +39,28 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
+def test_who_only_looks_keeps_nobody_from_it(tmp_path: Path) -> None:
+    """`runs ls` while an interrupted run goes on, whose lock a killed process left there."""
+    script = (
+        "import sys; from pathlib import Path; from llmeval.runs.lock import is_running\n"
+        "print('looks', flush=True)\n"
+        "while True: is_running(Path(sys.argv[1]), 'run')"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as looking:
+        assert looking.stdout is not None
+        assert looking.stdout.readline() == "looks\n"
+        taken = 0
+        for _ in range(200):
+            lock = RunLock(tmp_path, "run")
+            lock._path.parent.mkdir(parents=True, exist_ok=True)
+            lock._path.touch()
+            taken += lock.acquire()
+            lock.release()
+        looking.kill()
+    assert taken >= 199  # without patience, some dozens are refused
+
+
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; from llmeval.runs import RunLock\n"

@@ -10,7 +10,7 @@ from llmeval.core import UsageError
 from llmeval.runs import RunLock, load_run
 from llmeval.runs.removal import plan_removal, remove
 from llmeval.runs.tags import read_tags, set_tag
-from llmeval.runs.unfinished import list_unfinished, note_run
+from llmeval.runs.unfinished import list_unfinished, note_run, rerun_folder
 from tests.support.manifests import write_manifest
 
 
@@ -67,6 +67,30 @@ def test_a_run_at_work_is_not_removed(record: Path, tmp_path: Path) -> None:
         plan_removal(load_run(record), tmp_path, force=True)
     lock.release()
     plan_removal(load_run(record), tmp_path)
+
+
+@pytest.mark.parametrize("begun", ["one", "rerun-one"])
+def test_a_run_that_went_on_since_it_was_planned_is_not_removed(
+    record: Path, tmp_path: Path, begun: str
+) -> None:
+    """Who is asked may answer much later."""
+    plan = plan_removal(load_run(record), tmp_path)
+    lock = RunLock(tmp_path, begun)
+    assert lock.acquire()
+    with pytest.raises(UsageError, match="one: a process works on it"):
+        remove(plan, tmp_path)
+    assert all(file.exists() for file in plan.files)
+    lock.release()
+    remove(plan, tmp_path)
+    assert not record.exists()
+
+
+def test_a_rerun_that_was_broken_off_goes_with_its_run(record: Path, tmp_path: Path) -> None:
+    folder = rerun_folder(tmp_path, "one")
+    folder.mkdir(parents=True)
+    (folder / "journal.sqlite").write_text("x")
+    remove(plan_removal(load_run(record), tmp_path), tmp_path)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("content", ['{"manifest_version": 3, "name": "an extension"}', "{", "[]"])
