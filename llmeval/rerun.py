@@ -14,7 +14,7 @@ from llmeval.models import AnySettings, read_settings
 from llmeval.models.kinds import override_settings
 from llmeval.run_spec import RunSpec, make_spec
 from llmeval.runs import Run, RunLock
-from llmeval.runs.agreement import DIFFERENT, Agreement, compare_answers
+from llmeval.runs.agreement import DIFFERENT, Agreement, compare_answers, require_answers
 from llmeval.runs.difference import OPTIONS, Difference, diff_manifests, diff_results
 from llmeval.runs.unfinished import forget_rerun, rerun_folder, rerun_name
 from llmeval.session import execute
@@ -81,13 +81,14 @@ def rerun(
 
     Raises:
         UsageError: the record cannot be re-created: it is not complete, or does not say how it was
-            asked.
+            asked, or its tables cannot be read.
         InvalidResult: too many samples errored this time.
         LlmevalError: as for any run.
     """
     if not 0 <= epsilon < float("inf"):
         raise UsageError(f"must be 0 or more, not {epsilon}", where="--epsilon")
     spec = rebuild_spec(run, out=out, settings=settings, workspace=workspace)
+    require_answers(run)  # before anything is asked
     with contextlib.ExitStack() as stack:
         if not from_journal:
             journal = stack.enter_context(_own_journal(spec.workspace, run.path.name, fresh))
@@ -171,9 +172,8 @@ def _find_request(run: Run) -> Mapping[str, Any]:
 def _rebuild_settings(run: Run, request: Mapping[str, Any], more: str | None) -> AnySettings:
     model, values = request["model"], request["model_settings"]
     settings = override_settings(model, values, more) if more else read_settings(model, values)
-    given = more or ""
     for name in request["withheld"]:
-        if f"{name}=" not in given:
+        if not getattr(settings, name):
             what = f"its record does not hold the model setting {name}, which may hold a secret"
             raise UsageError(what, where=run.path.name, mend=f"give it: -a '{name}=...'")
     return settings

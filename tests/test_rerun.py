@@ -97,6 +97,18 @@ def test_a_rerun_asks_every_question_anew_and_leaves_only_its_record(
     assert not list((workspace / ".llmeval" / "locks").iterdir())
 
 
+@pytest.mark.parametrize("table", ["samples.parquet", "scores.parquet"])
+def test_what_cannot_be_compared_is_said_before_anything_is_asked(
+    run: Run, answering: Answering, table: str
+) -> None:
+    path = run.path / table
+    path.write_bytes(path.read_bytes()[:-1])
+    fake = answering()
+    with pytest.raises(UsageError, match=f"{table}: the record cannot be read"):
+        rerun(run)
+    assert fake.asked == []
+
+
 def test_a_rerun_from_the_journal_asks_nothing(run: Run, answering: Answering) -> None:
     fake = answering()
     done = rerun(run, from_journal=True)

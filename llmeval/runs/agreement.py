@@ -100,6 +100,16 @@ def compare_answers(before: Run, after: Run, epsilon: float) -> Agreement:
     return found
 
 
+def require_answers(run: Run) -> None:
+    """Find out whether a record can be compared, without keeping what it holds.
+
+    Raises:
+        UsageError: it lacks a table or a column, or one cannot be read.
+    """
+    run.read_columns("samples.parquet", _SAMPLES)
+    run.read_columns("scores.parquet", _SCORES)
+
+
 _Row = Mapping[str, Any]
 _ScoresOf = dict[Item, dict[str, _Row]]
 
@@ -181,7 +191,8 @@ def _parse(item: str | None) -> Any:
 def measure_distance(a: Any, b: Any) -> float:
     """Return the largest difference of two numbers at the same place in two JSON values.
 
-    Infinite where anything else differs: a text, a truth value, a null, the shape.
+    Infinite where anything else differs: a text, a truth value, a null, the shape, or a count: of
+    two whole numbers (tokens, indices) none is nearly the other.
     """
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         if a.keys() != b.keys():
@@ -191,7 +202,7 @@ def measure_distance(a: Any, b: Any) -> float:
         if len(a) != len(b):
             return math.inf
         return max(map(measure_distance, a, b), default=0.0)
-    if _is_number(a) and _is_number(b):
+    if _is_number(a) and _is_number(b) and not (isinstance(a, int) and isinstance(b, int)):
         return _gap(a, b)
     return 0.0 if type(a) is type(b) and a == b else math.inf
 

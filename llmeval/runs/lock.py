@@ -11,7 +11,6 @@ from typing import IO
 
 from llmeval.runs.files import storage_errors
 
-
 _PAUSES = (0.0, 0.001, 0.005, 0.02)  # seconds; whoever only looks (`is_running`) is gone by then
 
 

@@ -68,13 +68,14 @@ def remove_tags(folder: Path, wanted: Mapping[str, str] | str) -> None:
         UsageError: there is no such tag.
         StorageError: the file cannot be written.
     """
+    if isinstance(wanted, str):
+        tags = read_tags(folder)
+        if wanted not in tags:
+            known = ", ".join(sorted(tags)) or "none yet"
+            raise UsageError("no such tag", where=wanted, mend=f"the tags are: {known}")
+        wanted = {wanted: tags[wanted]}
     with _locked(folder):
         tags = read_tags(folder)
-        if isinstance(wanted, str):
-            if wanted not in tags:
-                known = ", ".join(sorted(tags)) or "none yet"
-                raise UsageError("no such tag", where=wanted, mend=f"the tags are: {known}")
-            wanted = {wanted: tags[wanted]}
         write_json(folder / TAGS, {t: r for t, r in tags.items() if wanted.get(t) != r})
 
 

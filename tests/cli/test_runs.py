@@ -237,6 +237,16 @@ def test_an_unclear_tag_command_is_one_line(
     assert ended.error
 
 
+@pytest.mark.parametrize("words", [("-d", "x"), ("--ls",), ("latest", "x")])
+def test_a_folder_that_is_not_there_is_not_made_for_tags(
+    llmeval: Command, results: Path, words: tuple[str, ...]
+) -> None:
+    ended = llmeval("runs", "tag", *words, "--out", "resluts")
+    assert ended.code == 2
+    assert "resluts: no such folder" in ended.error
+    assert not Path("resluts").exists()
+
+
 # -- rm --------------------------------------------------------------------------------------
 
 

@@ -177,6 +177,7 @@ def test_a_distance_is_symmetric_and_nothing_only_from_the_same(a: Any, b: Any) 
         (math.nan, 1.0),
         (10**400, 1.5),
         (math.inf, -math.inf),
+        ({"num_tokens": 7}, {"num_tokens": 8}),
     ],
 )
 def test_what_no_epsilon_bridges(a: Any, b: Any) -> None:

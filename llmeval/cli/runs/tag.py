@@ -17,6 +17,8 @@ _USES = "`llmeval runs tag RUN NAME`, `runs tag -d NAME` or `runs tag --ls`"
 
 def main(arguments: Namespace) -> int:
     folder = records_folder(arguments.out)
+    if arguments.out is not None and not folder.is_dir():
+        raise UsageError("no such folder", where=str(folder))
     chosen = [bool(arguments.run), arguments.delete is not None, arguments.ls]
     if sum(chosen) != 1 or (arguments.run and not arguments.name):
         raise UsageError("it is not clear what to do with which tag", mend=_USES)
