@@ -224,7 +224,8 @@ def find_entry(entries: Sequence[NightlyModel], run: Run) -> NightlyModel:
     if len(fitting) == 1:
         return fitting[0]
     labels = ", ".join(entry.label for entry in fitting or entries)
-    what = f"the record is of {name}, which the file names {len(fitting)} times"
+    known = "several of the file's models are" if fitting else "none of the file's models is"
+    what = f"the record is of {name}, and {known}"
     raise UsageError(what, where=str(run.path), mend=f"its models are {labels}")
 
 

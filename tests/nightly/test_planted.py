@@ -31,7 +31,7 @@ def triage_of(job: Job, **manner: Any) -> Triage:
 )
 def test_a_planted_cause_is_named(job: Job, manner: str, share: float, cause: str) -> None:
     found = triage_of(job, manner=manner, manner_share=share)
-    assert found.says.startswith(f"mostly {cause} (100% of the drop)")
+    assert found.says.startswith(f"mostly {cause} (100% of the net drop)")
     main = max(found.tallies, key=lambda tally: tally.net)
     assert main.cause == cause
     assert main.share is not None and main.share > 0.9

@@ -143,7 +143,7 @@ def judge_night(
     evidence, state = _weigh_nights(sides, paired, settings, night, state, len(units))
     judged = judge(units, settings, evidence)
     models = [
-        _describe(side, table, [u for u in judged if u.model == side.label], regrader)
+        _describe(side, table, [u for u in judged if u.model == side.label], settings, regrader)
         for side, (table, _) in zip(sides, paired, strict=True)
     ]
     result = Night(
@@ -229,7 +229,11 @@ def _form(run: Run, pairs: Pairs) -> str:
 
 
 def _describe(
-    side: Side, table: ScoreTable | None, units: Sequence[Judged], regrader: MakeRegrader | None
+    side: Side,
+    table: ScoreTable | None,
+    units: Sequence[Judged],
+    settings: GateSettings,
+    regrader: MakeRegrader | None,
 ) -> ModelNight:
     """Tell noise from drift, and say why what dropped has dropped."""
     if table is None or side.tonight is None or isinstance(side.baseline, Fault):
@@ -243,8 +247,9 @@ def _describe(
         key = name.task, name.metric
         if any((leaf, name.metric) not in table.keys for leaf in name.leaves):
             continue
-        noise = measure_noise([side.tonight, *side.repeats], name)
-        before = measure_noise([baseline.run, *baseline.repeats], name)
+        unscored = _worst_score(pairs) if settings.unscored == "wrong" else None
+        noise = measure_noise([side.tonight, *side.repeats], name, unscored)
+        before = measure_noise([baseline.run, *baseline.repeats], name, unscored)
         difference = unit.difference.value if unit.difference else None
         if weighed := weigh_drift(difference, len(pairs.differences), noise, before):
             drift[key] = weighed

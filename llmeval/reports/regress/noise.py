@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmeval.reports.matching import match
+from llmeval.reports.matching import Matched, match
 from llmeval.reports.regress.units import UnitName
-from llmeval.reports.scores import Floats, read_scores
+from llmeval.reports.scores import Floats, Scores, read_scores
 from llmeval.runs import Run
 from llmeval.stats import decoding_stderr
 
@@ -69,11 +69,14 @@ class Drift:
         return f"the difference is {abs(self.z):.1f} times the SD of decoding: {verdict}"
 
 
-def measure_noise(draws: Sequence[Run], name: UnitName) -> Noise | None:
+def measure_noise(
+    draws: Sequence[Run], name: UnitName, unscored: float | None = None
+) -> Noise | None:
     """Return the noise of a unit; None where there are no two draws of any item.
 
     Args:
         draws: a night's run and its sentinel's, which asked some of its items again.
+        unscored: the score of an answer that could not be judged; None leaves its item out.
     """
     if len(draws) < 2:
         return None
@@ -82,19 +85,29 @@ def measure_noise(draws: Sequence[Run], name: UnitName) -> Noise | None:
     for leaf in name.leaves:
         if (leaf, name.metric) not in table.keys:
             continue
-        found = match(table.scores(leaf, name.metric))
+        scores = table.scores(leaf, name.metric)
+        found = match(scores)
         if len(found.runs) == len(draws):
-            parts.append(found.values[:, found.common].T)
-    scores = np.concatenate(parts) if parts else np.empty((0, 0))
-    if len(scores) == 0:
+            parts.append(_common_values(scores, found, unscored).T)
+    values = np.concatenate(parts) if parts else np.empty((0, 0))
+    if len(values) == 0:
         return None
-    stderr = decoding_stderr(scores).stderr or 0.0
+    stderr = decoding_stderr(values).stderr or 0.0
     return Noise(
-        items=len(scores),
+        items=len(values),
         draws=len(draws),
-        sd=stderr * math.sqrt(len(scores)),
-        changed=float(np.mean(np.ptp(scores, axis=1) > 0)),
+        sd=stderr * math.sqrt(len(values)),
+        changed=float(np.mean(np.ptp(values, axis=1) > 0)),
     )
+
+
+def _common_values(scores: Scores, found: Matched, unscored: float | None) -> Floats:
+    """Return [draws, items] of the items that every draw has a score of."""
+    values = found.values
+    if unscored is not None and scores.errored is not None:
+        answered = (found.rows >= 0) & ~scores.errored[found.rows]
+        values = np.where(np.isnan(values) & answered, unscored, values)
+    return values[:, ~np.isnan(values).any(axis=0)]
 
 
 def weigh_drift(

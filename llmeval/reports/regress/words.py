@@ -34,7 +34,7 @@ TEXT_COLUMNS = ("task", "verdict")
 PLAN_HEAD = ("task", "n", "tolerance", "detects a drop of", "n to pass unchanged", "spread from")
 PLAN_TEXT_COLUMNS = ("task", "spread from")
 
-TRIAGE_HEAD = ("cause", "lost", "gained", "net", "share of the drop")
+TRIAGE_HEAD = ("cause", "lost", "gained", "net", "share of the net drop")
 
 
 def name_unit(night: Night, unit: Judged) -> str:

@@ -289,7 +289,7 @@ def _say(
     share = main.share or 0.0
     mostly = "mostly" if share >= _MAIN else "first of several causes:"
     lost = sum(tally.lost for tally in tallies)
-    text = f"{mostly} {main.cause} ({share:.0%} of the drop): {main.lost} of {lost} lost items"
+    text = f"{mostly} {main.cause} ({share:.0%} of the net drop): {main.lost} of {lost} lost items"
     text += f" {MEANINGS[main.cause]}"
     if main.cause == "format" and main.details:
         text += f" ({', '.join(f'{name}: {count}' for name, count in main.details.items())})"
