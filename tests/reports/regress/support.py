@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from llmeval.reports.regress.verdicts import Judged
 from llmeval.runs import Run
 from tests.support.records import Item, items_of, write_record
 
-Tasks = dict[str, Sequence[Item]]
+Tasks = Mapping[str, Sequence[Item]]
 
 
 def wrong(n: int, *, of: int) -> list[float]:

@@ -13,7 +13,8 @@ from llmeval.reports.regress.faults import Fault
 from llmeval.reports.regress.night import Side, judge_night
 from llmeval.reports.regress.settings import GateSettings
 from llmeval.reports.regress.verdicts import Judged, Outcome
-from llmeval.runs import Run
+from llmeval.runs import Run, load_run
+from llmeval.runs.files import write_json
 from tests.reports.regress.support import night_of, records, wrong
 from tests.support.records import Item, items_of, mean, write_record
 
@@ -72,7 +73,24 @@ def test_a_changed_prompt(tmp_path: Path) -> None:
 )
 def test_another_form(tmp_path: Path, form: dict[str, object]) -> None:
     tasks = {"task": items_of([1.0] * 200)}
-    assert kind_of(only_unit(records(tmp_path, tasks, tasks, **form))) == "form changed"
+    before = write_record(tmp_path / "a", tasks, options={"gen_kwargs": {}})
+    after = write_record(tmp_path / "b", tasks, **form)
+    assert kind_of(only_unit((before, after))) == "form changed"
+
+
+def test_settings_of_generation_are_no_form_of_a_task_that_generates_nothing(
+    tmp_path: Path,
+) -> None:
+    tasks = {"task": items_of([1.0] * 200)}
+    runs = [
+        write_record(tmp_path / "a", tasks, options={"gen_kwargs": {}}),
+        write_record(tmp_path / "b", tasks, options={"gen_kwargs": {"temperature": 1.0}}),
+    ]
+    for run in runs:
+        config = {"task": {"config": {"output_type": "multiple_choice"}}}
+        write_json(run.path / "manifest.json", {**run.manifest, "tasks": config})
+    before, after = (load_run(run.path) for run in runs)
+    assert kind_of(only_unit((before, after))) is None
 
 
 def test_too_many_errors(tmp_path: Path) -> None:
