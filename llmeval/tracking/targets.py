@@ -13,8 +13,12 @@ from llmeval.tracking.entries import Entries
 TOOLS = ("mlflow", "wandb")
 _FORMS = "mlflow:URI, wandb:PROJECT or wandb:ENTITY/PROJECT"
 
-_USER_INFO = re.compile(r"(?<=//)[^/\s@]*@")
-_SECRET_QUERY = re.compile(r"[?&][^=&]*(key|token|secret|password|pwd|auth)[^=&]*=", re.IGNORECASE)
+# Databases take a password with any sign in it but a blank.
+_USER_INFO = re.compile(r"(?<=://)([^/\s:]*:\S*|[^/\s]*)@")
+_SECRET_QUERY = re.compile(
+    r"([?&][^=&\s]*(?:key|token|secret|password|pwd|auth|odbc_connect)[^=&\s]*=)[^&\s]*",
+    re.IGNORECASE,
+)
 
 
 class Tool(Protocol):
@@ -83,5 +87,5 @@ def require_target(target: Target) -> None:
 
 
 def hide_secrets(text: str) -> str:
-    """Return a message without the user and password of any URL in it."""
-    return _USER_INFO.sub("", text)
+    """Return a message without the user, password and tokens of any URL in it."""
+    return _SECRET_QUERY.sub(r"\1...", _USER_INFO.sub("", text))

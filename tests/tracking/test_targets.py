@@ -40,8 +40,10 @@ def test_an_unknown_tool_is_named_with_the_known_ones(text: str) -> None:
         "mlflow:http://me:hunter2@host:5000",
         "mlflow:https://hunter2@host",
         "mlflow:postgresql://me:hunter2@host/db",
+        "mlflow:postgresql://me:hun/ter2?hunter2@host/db",
         "mlflow:mysql+pymysql://host/db?password=hunter2",
         "mlflow:http://host/?api_key=hunter2&x=1",
+        "mlflow:mssql+pyodbc:///?odbc_connect=UID%3Dme%3BPWD%3Dhunter2",
     ],
 )
 def test_a_secret_is_refused_and_not_repeated(text: str) -> None:
@@ -54,6 +56,10 @@ def test_a_secret_is_refused_and_not_repeated(text: str) -> None:
 def test_messages_lose_the_secrets_of_urls() -> None:
     said = "cannot reach http://me:hunter2@host:5000/api nor sqlite:///x.db, ask a@b.c"
     assert hide_secrets(said) == "cannot reach http://host:5000/api nor sqlite:///x.db, ask a@b.c"
+    assert (
+        hide_secrets("no postgresql://me:h@n/ter2@host/db here") == "no postgresql://host/db here"
+    )
+    assert hide_secrets("GET http://host/?token=hunter2&x=1") == "GET http://host/?token=...&x=1"
 
 
 @pytest.mark.parametrize("where", ["htp://host", "redis://host", "s3://bucket", ""])
