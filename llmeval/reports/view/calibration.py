@@ -17,7 +17,9 @@ from llmeval.stats.calibration import ReliabilityBin
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST = 100_000  # samples: more make no other picture
+_MOST = 50_000  # samples: more make no other picture
+_MANY = 4  # tasks
+_RESAMPLES = 2_000  # for an interval that is looked at
 _LEAST = 50  # answers: ten bins of fewer say nothing
 _BY_CHOICES = (
     "the picked choice's share of the choices' probability (softmax of their log-probabilities)"
@@ -55,27 +57,33 @@ class _Seen:
 def calibrate(run: Run) -> list[Calibration]:
     """Return the calibration of each task that asked for choices, in the order of the record.
 
-    Tasks with fewer than 50 usable answers are left out, as are those whose record does not tell
-    which of the continuations compete.
+    Where they are many, all of them together come first. Tasks with fewer than 50 usable answers
+    are left out, as are those whose record does not tell which of the continuations compete.
     """
-    found = []
-    for task, seen in _read(run).items():
-        if len(seen.confidences) < _LEAST:
-            continue
-        clustered = len(set(seen.clusters)) < len(seen.clusters)
-        clusters = seen.clusters if clustered else None
-        correct = np.array(seen.correct, dtype=float)
-        found.append(
-            Calibration(
-                task,
-                seen.how,
-                len(correct),
-                seen.samples,
-                expected_calibration_error(seen.confidences, correct, clusters=clusters),
-                reliability(seen.confidences, correct, clusters=clusters),
-            )
-        )
+    tasks = {task: seen for task, seen in _read(run).items() if len(seen.confidences) >= _LEAST}
+    found = [_calibrate(task, seen) for task, seen in tasks.items()]
+    if len({seen.how for seen in tasks.values()}) == 1 and len(tasks) >= _MANY:
+        found.insert(0, _calibrate(f"all {len(tasks)} tasks", _join(list(tasks.values()))))
     return found
+
+
+def _calibrate(name: str, seen: _Seen) -> Calibration:
+    sure, correct = np.array(seen.confidences), np.array(seen.correct, dtype=float)
+    clusters = seen.clusters if len(set(seen.clusters)) < len(seen.clusters) else None
+    error = expected_calibration_error(sure, correct, clusters=clusters, resamples=_RESAMPLES)
+    bins = reliability(sure, correct, clusters=clusters)
+    return Calibration(name, seen.how, len(sure), seen.samples, error, bins)
+
+
+def _join(parts: Sequence[_Seen]) -> _Seen:
+    """Put tasks together; a cluster keeps to its task."""
+    return _Seen(
+        [one for seen in parts for one in seen.confidences],
+        [one for seen in parts for one in seen.correct],
+        [f"{i} {one}" for i, seen in enumerate(parts) for one in seen.clusters],
+        parts[0].how,
+        sum(seen.samples for seen in parts),
+    )
 
 
 def _read(run: Run) -> dict[str, _Seen]:

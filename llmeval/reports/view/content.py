@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -50,6 +50,15 @@ def describe_run(run: Run) -> dict[str, Any]:
         ],
         "options": [(key, _option(value)) for key, value in _set_options(manifest)],
     }
+
+
+def label_runs(runs: Sequence[Run]) -> list[str]:
+    """Return the models' names; with the runs' ids where two are the same."""
+    names = [str(run.summary["model"]["name"]) for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{name} ({run.id})"
+        for name, run in zip(names, runs, strict=True)
+    ]
 
 
 def _when(started: str | None) -> str | None:

@@ -14,6 +14,7 @@ from llmeval.reports.view.chunks import dump, embed_json, pack, pack_in_chunks
 from llmeval.reports.view.content import (
     RESULTS_HEAD,
     describe_run,
+    label_runs,
     list_findings,
     list_notes,
     list_results,
@@ -26,7 +27,7 @@ from llmeval.reports.view.panels import (
     list_parts,
     slice_head,
 )
-from llmeval.reports.view.slices import Panel, cut_tasks
+from llmeval.reports.view.slices import MOST_PANELS, Panel, cut_tasks
 from llmeval.runs import Run
 
 LARGE_PAGE = 150_000_000  # bytes: a browser takes seconds to open it
@@ -68,7 +69,7 @@ def render(
     from markupsafe import Markup
 
     about = [describe_run(run) for run in runs]
-    name = " → ".join(one["name"] for one in about)
+    name = " → ".join(label_runs(runs))
     shared: dict[str, Any] = {
         "title": f"{name} · llmeval",
         "scripts": (_SCRIPT,),
@@ -92,6 +93,7 @@ def render(
         notes=list_notes(summary),
         calibrations=calibrations,
         panels=panels,
+        most_panels=MOST_PANELS,
         shown_panel=_pick_panel(panels),
         slice_head=slice_head,
         list_parts=list_parts,
@@ -103,7 +105,10 @@ def render(
 def describe_items(items: Items) -> dict[str, Any]:
     """Return what the browser of samples must know before it reads any: ``Meta`` of query.js."""
     return {
-        "sides": [{"name": run.summary["model"]["name"], "id": run.id} for run in items.runs],
+        "sides": [
+            {"name": name, "id": run.id}
+            for name, run in zip(label_runs(items.runs), items.runs, strict=True)
+        ],
         "tasks": items.tasks,
         "metrics": [
             {"name": m.name, "binary": m.binary, "higher": m.higher_is_better}

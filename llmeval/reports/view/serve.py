@@ -6,7 +6,7 @@ rebinding) is refused by its Host header. What can be named are the runs that it
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +23,7 @@ from llmeval.reports.view.pages import describe_items, render
 from llmeval.reports.view.queries import Finder, parse_query
 from llmeval.runs import Run, load_run
 from llmeval.runs.catalog import CatalogRow
+from llmeval.runs.find import list_run_ids
 
 ADDRESS = "127.0.0.1"
 _NAMES = (ADDRESS, "localhost")
@@ -49,10 +50,17 @@ class Library:
 
     Args:
         runs: the only ones; where there are none, all of ``folder``, also those that come later.
+
+    Raises:
+        UsageError: two runs have the same name.
     """
 
     def __init__(self, runs: Sequence[Run], folder: Path, *, across_forms: bool = False) -> None:
         self._named = list_named(runs)
+        if repeated := [id for id, n in Counter(row.id for row in self._named).items() if n > 1]:
+            raise UsageError(
+                "two runs have this name", where=repeated[0], mend="serve them one by one"
+            )
         self._folder = folder
         self._across_forms = across_forms
         self._lock = Lock()
@@ -69,17 +77,24 @@ class Library:
             NotHere: there is no such run.
             UsageError: a record cannot be read.
         """
-        known = {row.id: row.path for row in self.rows()}
-        if missing := [name for name in ids if name not in known]:
-            raise NotHere(f"no run {missing[0]}")
         key = tuple(ids)
         with self._lock:  # two windows that open at once build it once
             if key not in self._views:
-                self._views[key] = View([load_run(known[name]) for name in ids], self._across_forms)
+                self._views[key] = View([self._find(id) for id in ids], self._across_forms)
                 if len(self._views) > _KEPT_VIEWS:
                     self._views.popitem(last=False)
             self._views.move_to_end(key)
             return self._views[key]
+
+    def _find(self, run_id: str) -> Run:
+        """Return a run that is listed: an id is looked up among them, never joined to a path."""
+        if self._named:
+            paths = {row.id: row.path for row in self._named}
+        else:
+            paths = {id: self._folder / id for id in list_run_ids(self._folder)}
+        if run_id not in paths:
+            raise NotHere(f"no run {run_id}")
+        return load_run(paths[run_id])
 
 
 class View:

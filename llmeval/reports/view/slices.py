@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -57,15 +58,15 @@ class Panel:
 
 def cut_tasks(run: Run) -> list[Panel]:
     """Return a panel for each task and key that divides its samples, at most 24."""
-    panels: list[Panel] = []
+    return list(islice(_cut_all(run), MOST_PANELS))
+
+
+def _cut_all(run: Run) -> Iterator[Panel]:
     for task, about in run.summary["tasks"].items():
         metric = next(iter(about["metrics"]), None)
-        if metric is None:
-            continue
-        for key in _keys(run, task):
-            if len(panels) < MOST_PANELS:
-                panels.append(_cut(run, task, metric, key))
-    return panels
+        if metric is not None:
+            for key in _keys(run, task):
+                yield _cut(run, task, metric, key)
 
 
 def _keys(run: Run, task: str) -> list[str]:

@@ -61,6 +61,19 @@ def test_few_answers_and_free_answers_have_no_diagram(tmp_path: Path) -> None:
     assert calibrate_items(tmp_path / "free", free) == []
 
 
+def test_many_tasks_are_told_together_first(tmp_path: Path) -> None:
+    tasks = {
+        f"t{t}": [choice(f"{t}-{i}", lps, right) for i, (lps, right) in enumerate(draw(60, t))]
+        for t in range(4)
+    }
+    together, *each = calibrate(write_record(tmp_path / "run", tasks))
+    assert [one.task for one in each] == list(tasks)
+    assert (together.task, together.n) == ("all 4 tasks", 240)
+    assert [b.n for b in together.bins] == [
+        sum(bins) for bins in zip(*([b.n for b in one.bins] for one in each), strict=True)
+    ]
+
+
 def test_letters_have_the_confidence_that_their_score_holds(tmp_path: Path) -> None:
     shares = {"A": 0.7, "B": 0.3}
     items = [
