@@ -68,21 +68,33 @@ def compare_all(values: ArrayLike, clusters: ArrayLike | None = None) -> Pairwis
     return _test(difference, spread, units, n, noise * largest)
 
 
-def rank_intervals(pairwise: Pairwise, alpha: float = 0.05) -> list[tuple[int, int]]:
+def rank_intervals(
+    pairwise: Pairwise, alpha: float = 0.05, *, better: NDArray[np.bool_] | None = None
+) -> list[tuple[int, int]]:
     """Return (best, worst) rank of each run, simultaneously true with probability 1 - alpha.
 
     Best is 1 + the number of runs that are significantly better, worst is K - the number that are
     significantly worse, by Holm over all K(K-1)/2 pairs (Mogstad, Romano, Shaikh and Wilhelm 2024,
     Review of Economic Studies 91, 476-518). A pair that cannot be tested counts in the family and
     is never significant.
+
+    Args:
+        better: what `significantly_better` returned for it, where that is known.
     """
-    better = significantly_better(pairwise, alpha)
+    if better is None:
+        better = significantly_better(pairwise, alpha)
     k = len(better)
     above, below = better.sum(axis=0), better.sum(axis=1)
     return [(1 + int(a), k - int(b)) for a, b in zip(above, below, strict=True)]
 
 
-def tiers(values: ArrayLike, pairwise: Pairwise, alpha: float = 0.05) -> list[int]:
+def tiers(
+    values: ArrayLike,
+    pairwise: Pairwise,
+    alpha: float = 0.05,
+    *,
+    better: NDArray[np.bool_] | None = None,
+) -> list[int]:
     """Return the tier of each run, 1 the best.
 
     The run of the highest value opens a tier, and all that are not significantly worse than it
@@ -92,12 +104,14 @@ def tiers(values: ArrayLike, pairwise: Pairwise, alpha: float = 0.05) -> list[in
     Args:
         values: [K] finite scores, higher is better.
         pairwise: of the same runs in the same order.
+        better: what `significantly_better` returned for it, where that is known.
 
     Raises:
         ValueError: a value is not finite, or there are not K.
     """
     scores = finite_rows(values)
-    better = significantly_better(pairwise, alpha)
+    if better is None:
+        better = significantly_better(pairwise, alpha)
     if len(scores) != len(better):
         raise ValueError(f"{len(scores)} values for {len(better)} runs")
     tier = [0] * len(scores)
@@ -118,9 +132,9 @@ def significantly_better(pairwise: Pairwise, alpha: float = 0.05) -> NDArray[np.
     k = len(pairwise.p)
     rows, columns = np.triu_indices(k, 1)
     p = pairwise.p[rows, columns]
-    family = len(p)
-    order = np.argsort(np.where(np.isnan(p), np.inf, p), kind="stable")
-    passed = p[order] * (family - np.arange(family)) <= alpha
+    small = np.flatnonzero(p <= alpha)  # none of the others can pass
+    order = small[np.argsort(p[small], kind="stable")]
+    passed = p[order] * (len(p) - np.arange(len(order))) <= alpha
     kept = order[np.cumprod(passed).astype(bool)]
     better = np.zeros((k, k), dtype=bool)
     i, j = rows[kept], columns[kept]
@@ -196,5 +210,9 @@ def _test(difference: Floats, squares: Floats, units: Floats, n: Floats, noise: 
     spread = np.where(squares > noise, squares, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         stderr = np.sqrt(units / df * spread) / n
-        p = 2 * stdtr(df, -np.abs(difference / stderr))
+        t = np.abs(difference / stderr)
+    p = np.full(t.shape, np.nan)
+    above = np.triu_indices(len(t), 1)  # the function is slow, and p the same below the diagonal
+    p[above] = 2 * stdtr(np.broadcast_to(df, t.shape)[above], -t[above])
+    p.T[above] = p[above]
     return Pairwise(difference, stderr, df, p, n.astype(np.int64))

@@ -14,17 +14,20 @@ _EPILOG = """examples:
   llmeval runs diff 20260101-12 latest   exit code 3 where they differ
   llmeval runs tag latest baseline       the tag then names the run wherever RUN stands
   llmeval runs rm 20260101-12 --dry-run
+  llmeval runs import lm_eval_output/    lm-eval's results and samples as records
   llmeval runs track latest mlflow:sqlite:///mlflow.db
 
 RUN is the folder of a record, a run's id, the beginning of one, a tag, or latest.
 """
 
+_MODULES = {"import": "imports"}  # a keyword is no module's name
 _RUN = "folder, id, beginning of an id, tag, or latest"
 
 
 def main(argv: Sequence[str]) -> int:
     arguments = _build_parser().parse_args(argv)
-    module = importlib.import_module(f"llmeval.cli.runs.{arguments.verb}")
+    name = _MODULES.get(arguments.verb, arguments.verb)
+    module = importlib.import_module(f"llmeval.cli.runs.{name}")
     return int(module.main(arguments))
 
 
@@ -35,7 +38,7 @@ def _build_parser() -> Parser:
         epilog=_EPILOG,
     )
     verbs = parser.add_subparsers(
-        dest="verb", metavar="ls|show|diff|tag|rm|track", title="verbs", required=True
+        dest="verb", metavar="ls|show|diff|tag|rm|import|track", title="verbs", required=True
     )
     ls = _add_ls(verbs.add_parser("ls", help="list runs, newest first"))
     show = verbs.add_parser("show", help="say what a run was, and its results")
@@ -48,11 +51,15 @@ def _build_parser() -> Parser:
     diff.add_argument("--json", action="store_true", help="as JSON, values in full")
     tag = _add_tag(verbs.add_parser("tag", help="give a run a name, list the names, remove one"))
     rm = _add_rm(verbs.add_parser("rm", help="remove records; answers stay in the journal"))
+    imported = verbs.add_parser("import", help="make records of what lm-eval wrote")
+    imported.add_argument(
+        "paths", nargs="+", metavar="PATH", help="--output_path or results_*.json"
+    )
     track = verbs.add_parser("track", help="log a record to MLflow or Weights & Biases")
     track.add_argument("run", metavar="RUN", help=_RUN)
     track.add_argument("target", metavar="TOOL:WHERE", help="mlflow:URI or wandb:[ENTITY/]PROJECT")
     track.add_argument("--tables", action="store_true", help="upload the Parquet files, too")
-    for one in (ls, show, diff, tag, rm, track):
+    for one in (ls, show, diff, tag, rm, imported, track):
         one.add_argument("--out", metavar="DIR", help="the folder of records (results)")
     return parser
 

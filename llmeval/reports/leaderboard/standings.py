@@ -9,7 +9,7 @@ from llmeval.reports.leaderboard.board import Column, Row, Standing
 from llmeval.reports.leaderboard.entries import Entry
 from llmeval.reports.leaderboard.items import read_items
 from llmeval.reports.leaderboard.totals import PairTotals, settle, take
-from llmeval.stats import Pairwise, compare_all, rank_intervals, tiers
+from llmeval.stats import Pairwise, compare_all, rank_intervals, significantly_better, tiers
 
 AVERAGE = "average"  # among columns' keys, which have a blank
 _MEANS = ("mean", "nanmean")
@@ -99,7 +99,8 @@ def _stand(
 ) -> dict[int, Standing]:
     if len(compared) < 2:
         return {}  # nothing to stand before or behind
-    tier, ranks = tiers(values, pairwise), rank_intervals(pairwise)
+    better = significantly_better(pairwise)
+    tier, ranks = tiers(values, pairwise, better=better), rank_intervals(pairwise, better=better)
     return {row: Standing(t, *bounds) for row, t, bounds in zip(compared, tier, ranks, strict=True)}
 
 
