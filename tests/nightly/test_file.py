@@ -11,6 +11,7 @@ from llmeval.core import UsageError
 from llmeval.nightly.file import Nightly, read_nightly, write_pin
 from llmeval.reports.regress.baseline import Pin
 from llmeval.reports.regress.settings import GateSettings
+from tests.support.shared import ROOT
 
 DIGEST = "0123456789abcdef" * 2
 PIN: dict[str, Any] = {"path": "results/x", "digest": DIGEST}
@@ -113,3 +114,12 @@ def test_a_pin_with_repeats(tmp_path: Path) -> None:
     before = read(tmp_path, "{model: m, tasks: [a]}")
     after = read(tmp_path, write_pin(before, "m", {**PIN, "repeats": ["r/1", "r/2"]}))
     assert after.file.all_models[0].pin == Pin("results/x", DIGEST, ("r/1", "r/2"))
+
+
+def test_the_files_that_the_documentation_shows_are_right(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "nightly.md").read_text()
+    one, several = (part.partition("```")[0] for part in text.split("```yaml\n")[1:])
+    nightly = read(tmp_path, one)
+    assert nightly.file.gate().metrics_of("gsm8k") == ("exact_match,flexible-extract",)
+    both = read(tmp_path, several + "tasks: [gsm8k]\n")
+    assert [entry.label for entry in both.file.all_models] == ["openai:gpt-4o-mini", "ours"]
