@@ -120,10 +120,12 @@ class BelowChance:
         if p is not None and p < TESTED:
             yield self._finding(p)
             return
+        parts = list(self._tested_parts())
         found = [
             (p, f"{name}={value}", part)
-            for name, value, part in self._tested_parts()
-            if (p := self._test(part, effect)) is not None and p < TESTED
+            for name, value, part in parts
+            # Each that is named must hold by itself: one bad part must not accuse others.
+            if (p := self._test(part, effect)) is not None and p * len(parts) < TESTED
         ]
         if found:
             yield _parts_finding(sorted(found, key=lambda item: item[0]))

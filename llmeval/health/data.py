@@ -22,7 +22,7 @@ _REASON = 120  # characters
 
 
 class Duplicates:
-    """Rows that are equal in all fields and in their answer; 8 bytes a row are kept, in a set."""
+    """Rows that are equal in all fields and in their answer; a hash of each is kept, in a set."""
 
     def __init__(self) -> None:
         self._contents: set[int] = set()

@@ -26,7 +26,7 @@ BROKEN = "health checks"
 class HealthTally:
     """Looks at the samples of all tasks of a run; memory does not grow with them.
 
-    (But for 8 bytes a sample in a set, by which duplicates are found.)
+    (But for a hash of each in a set, by which duplicates are found: some 100 bytes a sample.)
 
     Args:
         tasks: what is known of each.
@@ -40,7 +40,7 @@ class HealthTally:
         self._checks = {facts.name: _make_checks(facts, informed) for facts in tasks}
         self._addressing = Addressing()
         self._broken = Share()
-        self._fault = ""
+        self._fault = ""  # of the checks themselves
 
     def add(
         self,
@@ -63,7 +63,7 @@ class HealthTally:
         except Exception as error:
             log.debug("%s, sample %s", task, sample.id, exc_info=error)
             self._broken.add(True, sample.id)
-            self._fault = f"{type(error).__name__}: {error}"
+            self._fault = _describe(error)
         else:
             self._broken.add(False, sample.id)
 
@@ -94,20 +94,31 @@ class HealthTally:
 
     def _find_of_run(self, run: RunFacts) -> Iterator[Finding]:
         yield from self._addressing.find(run)
-        if self._broken.count:
+        if self._fault:
+            where = f"on {self._broken} samples" if self._broken.count else "at the end"
             yield self._broken.finding(
                 BROKEN,
                 "warning",
-                f"the checks broke on {self._broken} samples ({self._fault})",
+                f"the checks broke {where} ({self._fault})",
                 "this is a fault of llmeval: please report it; the scores are not concerned",
             )
 
     def _find_in(self, name: str, metrics: Metrics, tests: Counter[str]) -> Iterator[Finding]:
         for check in self._checks[name]:
-            for finding in check.find(metrics):
+            try:
+                found = list(check.find(metrics))
+            except Exception as error:  # as above: no check costs a run its record
+                log.debug("%s, %s", name, type(check).__name__, exc_info=error)
+                self._fault = _describe(error)
+                continue
+            for finding in found:
                 # Bonferroni's correction: all tests of a check in this run are one family.
                 if finding.p * tests[finding.check] <= TESTED:
                     yield finding
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _make_checks(facts: TaskFacts, informed: bool) -> list[Check]:

@@ -58,6 +58,18 @@ def test_wrong_answers_to_one_passage() -> None:
     assert "cluster=passage 7" in examine(rows)["a part below chance"]["what"]
 
 
+def test_one_bad_part_accuses_no_other() -> None:
+    """57 subjects of 250 rows of one who guesses; chance puts some of them below 0.18."""
+    rnd = random.Random(1)
+    rows = []
+    for i in range(57 * 250):
+        right = rnd.randrange(4)
+        pick = rnd.randrange(4) if i % 57 else (right + 1) % 4
+        rows.append(choice(i, pick, right, metadata={"subject": f"s{i % 57}"}))
+    what = examine(rows)["a part below chance"]["what"]
+    assert what == "worse than guessing in subject=s0: 0 of 250 right, guessing gives 0.250"
+
+
 def test_parts_are_read_off_the_row_where_a_task_names_none() -> None:
     rows = [
         choice(i, (i + (i % 5 == 0)) % 4, i % 4, fields={"n": i, "category": f"c{i % 5}"})

@@ -87,6 +87,17 @@ def test_a_check_that_breaks_is_a_finding_and_the_run_goes_on() -> None:
     assert finding["examples"] == ["odd"]
 
 
+def test_a_check_that_breaks_at_the_end_costs_no_run_its_record() -> None:
+    """A level of 25 is none (percent, perhaps); its power of 100 is no float."""
+    tally = HealthTally([make_facts("t")])
+    for i in range(300):
+        tally.add("t", *choice(i, (i + 1) % 4, i % 4))
+    tasks, run = tally.find({"t": {"acc": {"chance": 1e4}}}, RunFacts(MODEL))
+    assert [f["check"] for f in tasks["t"]] == ["below chance"]
+    (finding,) = run
+    assert "the checks broke at the end (OverflowError" in finding["what"]
+
+
 def test_memory_does_not_grow_with_the_texts() -> None:
     """All that a tally holds of 3,000 samples is small beside their texts."""
     tally = HealthTally([make_facts("t")])
