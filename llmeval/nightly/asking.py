@@ -166,7 +166,10 @@ class Asking:
         """Return what the night took in all, and whether all of that was earlier."""
         runs = [run for _, run in self._night.runs()]
         seconds = sum(float(run.summary["seconds"]["total"]) for run in runs)
-        return {**sum_usage(runs), "seconds": seconds, "again": not self._asked_now}
+        told = {**sum_usage(runs), "seconds": seconds, "again": not self._asked_now}
+        # A run that was broken off counts what it was about to ask; its journal knows better.
+        answered = self._night.count_answers()
+        return told if answered is None else {**told, "asked": answered}
 
 
 def _left(name: str, limit: Any, taken: Any) -> Any:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llmeval.core import StorageError, digest
+from llmeval.engine import Journal
 from llmeval.runs import Run, load_run
 from llmeval.runs.files import storage_errors, write_json
 from llmeval.runs.find import list_run_ids
@@ -103,6 +104,17 @@ class NightFolder:
             if (folder / "manifest.json").is_file():
                 found.append((Slot(note["label"], note["draw"]), load_run(folder)))
         return found
+
+    def count_answers(self) -> int | None:
+        """Return how many answers the night's journals hold; None where they are gone."""
+        journals = sorted(self.path.glob("journal*.sqlite"))
+        if not journals:
+            return None
+        total = 0
+        for path in journals:
+            with Journal(path) as journal:
+                total += journal.count()
+        return total
 
     def close(self) -> None:
         """Remove what only an unfinished night needs."""

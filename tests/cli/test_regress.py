@@ -186,6 +186,7 @@ def test_a_night_from_its_first_run_to_its_verdict(llmeval: Command, nightly: Pa
     assert forgotten.out == "nightly: 1 night forgotten; the evidence begins anew\n"
 
 
+@pytest.mark.slow
 def test_a_killed_night_goes_on_with_the_same_command(
     llmeval: Command, nightly: Path, server: MockServer, workspace: Path
 ) -> None:

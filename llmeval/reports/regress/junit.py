@@ -33,8 +33,7 @@ def render_junit(night: Night, *, when: datetime.datetime | None = None) -> str:
     Valid by the schema of Jenkins, and by that of Ant, which asks for more attributes.
     """
     when = when or datetime.datetime.now(datetime.UTC)
-    name = f"llmeval regress {night.name}" if night.name else "llmeval regress"
-    root = ET.Element("testsuites", _text({"name": name, **_counts(night, night.units)}))
+    root = ET.Element("testsuites")
     for number, model in enumerate(night.models):
         root.append(_suite(night, model, number, when))
     ET.indent(root)
