@@ -203,7 +203,7 @@ def list_findings(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def list_notes(summary: Mapping[str, Any]) -> list[str]:
-    """Return what else a reader must know of the numbers: not scored, cut off."""
+    """Return what else a reader must know of the numbers: what was not scored, and why."""
     notes = []
     for name, task in summary["tasks"].items():
         for metric, about in task["metrics"].items():
@@ -212,6 +212,8 @@ def list_notes(summary: Mapping[str, Any]) -> list[str]:
                 told = "; ".join(f"{reason} ({count:,})" for reason, count in most)
                 lost = sum(reasons.values())
                 notes.append(f"{name}, {metric}: {lost:,} of {task['n']:,} not scored: {told}")
+    if any("health" in task for task in summary["tasks"].values()):
+        return notes  # the checks tell of cut prompts and answers, and of whose they are
     usage = summary.get("usage", {})
     if count := usage.get("truncated"):
         notes.append(f"{count:,} prompts were too long for the model and were cut from the left")

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 STATUSES = ("scored", "unscored", "errored")
 _MOST_METRICS = 60  # columns of numbers; a run with more has tasks of many kinds, not one list
 _SNIPPET = 180  # characters
+_LEAST_PARAGRAPH = 16
 _ANSWER = 120
 _BATCH = 1000
 
 # A chat is JSON, [[role, content], ...]: of it, what the last turn says. The end of a prompt is
-# what differs between samples; before it stand examples and instructions.
+# what differs between samples, after examples and instructions: so its last paragraph is shown, or
+# the last two where that is but a word.
 _SIDE = """
 CREATE TABLE side{k} AS
 WITH s AS (
@@ -49,6 +51,10 @@ WITH s AS (
         json_extract_string(asked, '$[0].response.reason') AS failure,
         json_extract_string(asked, '$[*].request.rest[0]') AS asked_for
     FROM (SELECT row, prompt, CASE WHEN json_valid(exchanges) THEN exchanges END AS asked FROM s)
+), paragraphs AS (
+    SELECT row, parts, CASE WHEN length(trim(parts[-1])) < {least} THEN 2 ELSE 1 END AS taken
+    FROM (SELECT row, string_split(trim(coalesce(shown, ''), $blanks), chr(10) || chr(10)) AS parts
+        FROM texts)
 ), scores AS (
     SELECT task, sample_id,
         max(CASE status WHEN 'errored' THEN 2 WHEN 'unscored' THEN 1 ELSE 0 END) AS status,
@@ -60,7 +66,8 @@ WITH s AS (
     GROUP BY task, sample_id
 )
 SELECT s.row, s.task, s.sample_id, s.content, s.asked, s.occurrence,
-    {snippet} AS snippet,
+    CASE WHEN len(parts) > taken THEN '… ' ELSE '' END || left(regexp_replace(left(
+        array_to_string(parts[-taken:], ' '), 400), '\\s+', ' ', 'g'), {snippet}) AS snippet,
     left(regexp_replace(left(s.target, 400), '\\s+', ' ', 'g'), {answer}) AS target,
     left(regexp_replace(left(coalesce(
         scores.extracted, texts.text,
@@ -70,14 +77,9 @@ SELECT s.row, s.task, s.sample_id, s.content, s.asked, s.occurrence,
     coalesce(scores.status, 2)::UTINYINT AS status,
     {names}
     scores.scores
-FROM s JOIN texts USING (row) LEFT JOIN scores USING (task, sample_id)
+FROM s JOIN texts USING (row) JOIN paragraphs USING (row) LEFT JOIN scores USING (task, sample_id)
 ORDER BY s.row
 """
-
-_SNIPPETS = (
-    "CASE WHEN length(shown) > {0} THEN '… ' || right(regexp_replace(right(shown, 2 * {0}),"
-    " '\\s+', ' ', 'g'), {0}) ELSE regexp_replace(coalesce(shown, ''), '\\s+', ' ', 'g') END"
-)
 
 # What a run lacks is NULL there. Items stand as in the first run; those that only the second has
 # come behind.
@@ -105,10 +107,9 @@ FROM side0 a LEFT JOIN labels0 ON a.row = labels0.row ORDER BY a.row
 
 @dataclass(frozen=True, slots=True)
 class MetricColumn:
-    """A metric of the list: ``binary`` where every sample is right (1) or wrong (0)."""
+    """A metric of the list."""
 
     name: str
-    binary: bool
     higher_is_better: bool
 
 
@@ -167,26 +168,31 @@ class Items:
     @cached_property
     def metrics(self) -> list[MetricColumn]:
         """The metrics, in the order of the summaries."""
-        columns = []
-        for m, name in enumerate(self._names):
-            tests = " AND ".join(
-                f"coalesce(bool_and(value_{k}_{m} IN (0, 1)), true)" for k in range(len(self.runs))
-            )
-            row = self.cursor().execute(f"SELECT {tests} FROM items").fetchall()[0]
-            columns.append(MetricColumn(name, bool(row[0]), _direction(self.runs, name)))
-        return columns
+        return [MetricColumn(name, _direction(self.runs, name)) for name in self._names]
 
     @cached_property
     def tasks(self) -> list[dict[str, Any]]:
-        """Each task's name, number of items, and the metric that stands first in its summary."""
-        counts = self.cursor().execute(
-            "SELECT task, count(*), min(position) FROM items GROUP BY task ORDER BY 3"
-        )
+        """Each task's ``name`` and number of items ``n``, and of its metrics, by position:
+        ``metric`` stands first in its summary, each of ``binary`` is 0 or 1 for every sample.
+        """
+        tests = ", ".join(self._is_binary(m) for m in range(len(self._names)))
+        query = f"SELECT task, count(*){', ' * bool(tests)}{tests} FROM items GROUP BY task"
+        rows = self.cursor().execute(f"{query} ORDER BY min(position)").fetchall()
         return [
-            {"name": task, "n": n, "metric": self._names.index(first) if first else None}
-            for task, n, _ in counts.fetchall()
+            {
+                "name": task,
+                "n": n,
+                "metric": self._names.index(first) if first else None,
+                "binary": [m for m, is_binary in enumerate(told) if is_binary],
+            }
+            for task, n, *told in rows
             for first in [self._first_metric(task)]
         ]
+
+    def _is_binary(self, m: int) -> str:
+        values = [f"value_{k}_{m}" for k in range(len(self.runs))]
+        each = " AND ".join(f"coalesce({value} IN (0, 1), true)" for value in values)
+        return f"bool_and({each}) AND count(coalesce({', '.join(values)}, NULL)) > 0"
 
     def _first_metric(self, task: str) -> str | None:
         for run in self.runs:
@@ -250,10 +256,12 @@ def _load_side(
         asked="asked" if paired else "NULL",
         values="\n        ".join(values),
         names="".join(f"scores.value_{m}, " for m in range(len(names))),
-        snippet=_SNIPPETS.format(_SNIPPET),
+        snippet=_SNIPPET,
+        least=_LEAST_PARAGRAPH,
         answer=_ANSWER,
     )
-    parameters = {"samples": str(paths[SAMPLES]), "scores": str(paths[SCORES])}
+    parameters = {name.split(".")[0]: str(path) for name, path in paths.items()}
+    parameters["blanks"] = " \t\n\r"
     connection.execute(query, parameters | {f"metric{m}": name for m, name in enumerate(names)})
 
 

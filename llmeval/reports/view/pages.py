@@ -110,10 +110,7 @@ def describe_items(items: Items) -> dict[str, Any]:
             for name, run in zip(label_runs(items.runs), items.runs, strict=True)
         ],
         "tasks": items.tasks,
-        "metrics": [
-            {"name": m.name, "binary": m.binary, "higher": m.higher_is_better}
-            for m in items.metrics
-        ],
+        "metrics": [{"name": m.name, "higher": m.higher_is_better} for m in items.metrics],
         "facets": [asdict(facet) for facet in items.facets],
         "total": len(items),
     }

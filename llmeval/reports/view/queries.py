@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from threading import Lock
 from typing import Any, Literal, cast, get_args
@@ -205,7 +205,7 @@ class Finder:
         if query.score == "between":
             return "(" + " OR ".join(f"{v} BETWEEN $low AND $high" for v in values) + ")"
         if query.score in ("right", "wrong"):
-            best = self._choose(query.metric, lambda m: _best(m, query.score))
+            best = self._by_task(query.metric, lambda task, m: self._wanted(task, m, query.score))
             return " AND ".join(f"coalesce({v} = {best}, false)" for v in values)
         if len(values) < 2:
             return "false"
@@ -221,43 +221,38 @@ class Finder:
             paired = len(self.items.runs) > 1
             key = self._gain(query.metric) if paired else "NULL"
         else:
-            sign = self._choose(query.metric, lambda m: 1 if m.higher_is_better else -1)
+            sign = self._by_task(query.metric, self._sign)
             key = f"{self._value(query.metric, len(self.items.runs) - 1)} * {sign}"
         return f"{key} {'DESC' if query.sort in ('best', 'gain') else 'ASC'} NULLS LAST, position"
 
     def _gain(self, metric: int | None) -> str:
-        sign = self._choose(metric, lambda m: 1 if m.higher_is_better else -1)
+        sign = self._by_task(metric, self._sign)
         return f"(({self._value(metric, 1)} - {self._value(metric, 0)}) * {sign})"
 
     def _value(self, metric: int | None, k: int) -> str:
-        if metric is not None:
-            return f"value_{k}_{metric}"
-        return self._by_task(lambda m: f"value_{k}_{m}")
+        return self._by_task(metric, lambda task, m: f"value_{k}_{m}")
 
-    def _choose(self, metric: int | None, tell: Any) -> str:
-        """Return a number for each metric: ``tell`` says it, None becomes NULL."""
+    def _sign(self, task: Mapping[str, Any], m: int) -> str:
+        return "1" if self.items.metrics[m].higher_is_better else "-1"
 
-        def write(m: int) -> str:
-            told = tell(self.items.metrics[m])
-            return "NULL" if told is None else str(told)
+    def _wanted(self, task: Mapping[str, Any], m: int, score: str) -> str:
+        """Return the value of a right, or wrong, answer; NULL where answers are neither."""
+        best = self.items.metrics[m].higher_is_better == (score == "right")
+        return str(int(best)) if m in task["binary"] else "NULL"
 
-        return write(metric) if metric is not None else self._by_task(write)
+    def _by_task(self, metric: int | None, write: Callable[[Mapping[str, Any], int], str]) -> str:
+        """Return an expression that depends on the item's task.
 
-    def _by_task(self, write: Any) -> str:
-        """Return an expression of each task's first metric."""
-        parts = [
-            f"WHEN {_literal(task['name'])} THEN {write(task['metric'])}"
-            for task in self.items.tasks
-            if task["metric"] is not None
-        ]
-        return f"(CASE task {' '.join(parts)} END)" if parts else "NULL"
-
-
-def _best(metric: Any, score: str) -> int | None:
-    """Return the value of a right, or wrong, answer; None where answers are not right or wrong."""
-    if not metric.binary:
-        return None
-    return int(metric.higher_is_better == (score == "right"))
+        Args:
+            metric: which one; None: each task's first.
+            write: what stands for a task and its metric.
+        """
+        chosen = [(t, t["metric"] if metric is None else metric) for t in self.items.tasks]
+        parts = {t["name"]: write(t, m) for t, m in chosen if m is not None}
+        if len(parts) == len(chosen) and len(set(parts.values())) == 1:
+            return next(iter(parts.values()))
+        whens = " ".join(f"WHEN {_literal(name)} THEN {part}" for name, part in parts.items())
+        return f"(CASE task {whens} END)" if parts else "NULL"
 
 
 def _literal(text: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmeval.core import Metric, Score, UsageError
+from llmeval.core import GenerateRequest, Generation, Metric, Score, UsageError
 from llmeval.reports.view.items import Items
 from llmeval.runs import Run
 from tests.reports.view.samples import choice, completion, failure, hostile_items
@@ -25,22 +25,20 @@ def test_every_sample_stands_once_in_the_order_of_the_record(tmp_path: Path) -> 
         ("b", "1"),
         ("a", "1"),
     ]
-    assert items.tasks == [{"name": "b", "n": 2, "metric": 0}, {"name": "a", "n": 1, "metric": 1}]
+    assert [(t["name"], t["n"], t["metric"]) for t in items.tasks] == [("b", 2, 0), ("a", 1, 1)]
 
 
-def test_a_metric_is_binary_where_every_value_is_right_or_wrong(tmp_path: Path) -> None:
+def test_a_metric_is_binary_in_a_task_where_every_value_is_right_or_wrong(tmp_path: Path) -> None:
+    rows = [Item("1", {"acc": 1.0, "f1": 0.5, "loss": 0.0}), Item("2", {"acc": 0.0, "f1": 1.0})]
     run = write_record(
         tmp_path / "run",
-        {
-            "t": [
-                Item("1", {"acc": 1.0, "f1": 0.5, "loss": 0.0}),
-                Item("2", {"acc": 0.0, "f1": 1.0}),
-            ]
-        },
+        {"t": rows, "u": [Item("1", {"acc": 0.4})], "v": [failure("f", "no answer")]},
         metrics={"loss": Metric("loss", mean, higher_is_better=False)},
     )
-    told = {m.name: (m.binary, m.higher_is_better) for m in Items([run]).metrics}
-    assert told == {"acc": (True, True), "f1": (False, True), "loss": (True, False)}
+    items = Items([run])
+    names = [m.name for m in items.metrics]
+    assert [[names[m] for m in task["binary"]] for task in items.tasks] == [["acc", "loss"], [], []]
+    assert [m.name for m in items.metrics if not m.higher_is_better] == ["loss"]
 
 
 def test_a_sample_has_the_worst_of_its_statuses(tmp_path: Path) -> None:
@@ -52,14 +50,27 @@ def test_a_sample_has_the_worst_of_its_statuses(tmp_path: Path) -> None:
     assert columns["value_0_0"] == [1.0, None]
 
 
-def test_a_row_shows_the_end_of_a_long_prompt_and_the_last_turn_of_a_chat(tmp_path: Path) -> None:
-    long = Item("l", {"acc": 1.0}, prompt="example " * 500 + "the\nquestion")
-    run = write_record(tmp_path / "run", {"t": [long, completion("x", "an answer", 1.0)]})
-    shown = Items([run]).columns()["snippet"]
-    assert shown[0].startswith("… ")
-    assert shown[0].endswith("example the question")
-    assert len(shown[0]) < 200
-    assert shown[1] == "What is x?"
+@pytest.mark.parametrize(
+    ("prompt", "shown"),
+    [
+        ("a\nquestion", "a question"),
+        ("an example\n\nanother one\n\nthe\tquestion  itself\n", "… the question itself"),
+        ("an example\n\nthe question\n\nAnswer:", "… the question Answer:"),
+        ("long " * 1000, ("long " * 36)),
+        ("", ""),
+    ],
+)
+def test_a_row_shows_the_last_paragraph_of_a_prompt(
+    tmp_path: Path, prompt: str, shown: str
+) -> None:
+    asked = [(GenerateRequest(prompt), Generation("an answer"))]
+    run = write_record(tmp_path / "run", {"t": [Item("1", {"acc": 1.0}, exchanges=asked)]})
+    assert Items([run]).columns()["snippet"] == [shown]
+
+
+def test_a_row_shows_the_last_turn_of_a_chat(tmp_path: Path) -> None:
+    run = write_record(tmp_path / "run", {"t": [completion("x", "an answer", 1.0)]})
+    assert Items([run]).columns()["snippet"] == ["What is x?"]
 
 
 def test_a_row_of_choices_without_an_extracted_answer_shows_the_likeliest(tmp_path: Path) -> None:

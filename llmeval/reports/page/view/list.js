@@ -1,7 +1,7 @@
 // A list of any length of which only the rows in sight exist.
 
 import { el, number, plain } from "./dom.js";
-import { STATUSES, gainOf, metricOf, valuesOf } from "./query.js";
+import { STATUSES, gainOf, isBinary, metricOf, valuesOf } from "./query.js";
 
 const MARGIN = 8; // rows kept above and below what is in sight
 const MOST_PIXELS = 15_000_000; // of height, which browsers bound; beyond, one filters
@@ -156,8 +156,7 @@ export function markOf(row, k, metric, meta) {
     const word = status === 0 ? "none" : STATUSES[status];
     return el(status === 0 ? "span.mark.quiet" : "span.mark.warn", {}, word);
   }
-  const about = meta.metrics[metricOf(row, metric, meta)];
-  if (!about.binary) return el("span.mark.number", {}, number(value));
-  const right = (value === 1) === about.higher;
+  if (!isBinary(row, metric, meta)) return el("span.mark.number", {}, number(value));
+  const right = (value === 1) === meta.metrics[metricOf(row, metric, meta)].higher;
   return el(right ? "span.mark.good" : "span.mark.bad", {}, right ? "right" : "wrong");
 }

@@ -3,8 +3,9 @@
 /**
  * @typedef {object} Meta
  * @property {{ name: string, id: string }[]} sides the run, or the two that stand side by side
- * @property {{ name: string, n: number, metric: number | null }[]} tasks
- * @property {{ name: string, binary: boolean, higher: boolean }[]} metrics
+ * @property {{ name: string, n: number, metric: number | null, binary: number[] }[]} tasks `metric`
+ *   is the first one, those in `binary` are 0 or 1 for every sample
+ * @property {{ name: string, higher: boolean }[]} metrics
  * @property {{ key: string, values: string[] }[]} facets
  * @property {number} total
  * @property {number[]} chunks samples in each chunk of the page
@@ -52,6 +53,11 @@ export function valuesOf(row, metric, meta) {
   return row.sides.map((side) => (m === null ? null : (side.values[m] ?? null)));
 }
 
+/** Whether samples of the row's task are right or wrong. */
+export function isBinary(row, metric, meta) {
+  return meta.tasks[row.task].binary.includes(metricOf(row, metric, meta));
+}
+
 /** How much better the second run is; null where one has no number. */
 export function gainOf(row, metric, meta) {
   const [before, after] = valuesOf(row, metric, meta);
@@ -74,9 +80,9 @@ function hasScore(row, query, meta) {
     return values.some((value) => value !== null && value >= low && value <= high);
   }
   if (query.score === "right" || query.score === "wrong") {
-    const metric = meta.metrics[metricOf(row, query.metric, meta)];
-    const wanted = metric?.higher === (query.score === "right") ? 1 : 0;
-    return Boolean(metric?.binary) && values.every((value) => value === wanted);
+    if (!isBinary(row, query.metric, meta)) return false;
+    const { higher } = meta.metrics[metricOf(row, query.metric, meta)];
+    return values.every((value) => value === (higher === (query.score === "right") ? 1 : 0));
   }
   const gain = gainOf(row, query.metric, meta);
   if (gain === null) return false;
