@@ -7,6 +7,7 @@ on a line of its own where it does not. Groups come before their subtasks; many 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,8 +79,8 @@ def render(
 
 def _fold(rows: Sequence[Entry]) -> list[Entry]:
     """Leave out the subtasks of groups with many: the group's own row says what they come to."""
-    leaves = [row.root for row in rows if row.root and not row.is_group]
-    large = {root for root in leaves if leaves.count(root) >= _FOLDED_FROM}
+    leaves = Counter(row.root for row in rows if row.root and not row.is_group)
+    large = {root for root, count in leaves.items() if count >= _FOLDED_FROM}
     return [row for row in rows if row.is_group or row.root not in large]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmeval.reports.formats import format_bytes, format_seconds
+
 
 def describe_training(tasks: Mapping[str, Mapping[str, Any]]) -> str:
     """Say how many rows were learned, in what time, how large the result is, what it knew before.
@@ -22,12 +24,9 @@ def describe_training(tasks: Mapping[str, Mapping[str, Any]]) -> str:
         sum(task[key] for task in learned) for key in ("rows", "seconds", "bytes", "terms")
     )
     where = f" of {len(learned)} tasks" if len(learned) > 1 else ""
-    line = f"from {rows:,} rows{where} in {seconds:.1f} s; {_megabytes(size)}, {terms:,} terms"
+    took, weight = format_seconds(seconds), format_bytes(size)
+    line = f"from {rows:,} rows{where} in {took}; {weight}, {terms:,} terms"
     if known := sum(task["evaluated_in_training"] for task in learned):
         evaluated = sum(task["evaluated"] for task in learned)
         line += f"; {known:,} of {evaluated:,} evaluated rows were among them"
     return line
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.0f} kB"

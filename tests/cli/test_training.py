@@ -21,7 +21,7 @@ def test_one_task() -> None:
     assert describe_training({"sst2": ONE}) == line
     known = {**ONE, "evaluated_in_training": 5, "bytes": 9_960}
     assert describe_training({"sst2": known}) == (
-        "from 50,000 rows in 1.3 s; 10 kB, 85,825 terms; 5 of 872 evaluated rows were among them"
+        "from 50,000 rows in 1.3 s; 10.0 kB, 85,825 terms; 5 of 872 evaluated rows were among them"
     )
 
 
