@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,15 +63,26 @@ class Run:
             raise UsageError("the record is not a JSON object", where=str(path))
         return content
 
-    def read_columns(self, name: str, columns: Sequence[str]) -> pa.Table:
+    def read_columns(
+        self, name: str, columns: Sequence[str], where: Mapping[str, str] | None = None
+    ) -> pa.Table:
         """Return some columns of a table (``samples.parquet``); the whole one may be large.
+
+        Args:
+            where: only rows with these values; what cannot hold any is not read.
 
         Raises:
             UsageError: the table is not there, cannot be read, or lacks a column.
         """
-        return self._table(name, list(columns))
+        filters = [(column, "=", value) for column, value in (where or {}).items()]
+        return self._table(name, list(columns), filters or None)
 
-    def _table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+    def _table(
+        self,
+        name: str,
+        columns: list[str] | None = None,
+        filters: list[tuple[str, str, str]] | None = None,
+    ) -> pa.Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -79,7 +90,7 @@ class Run:
         if not path.exists():
             raise self._absent(name)
         try:
-            return pq.read_table(path, columns=columns)
+            return pq.read_table(path, columns=columns, filters=filters)
         except (OSError, pa.ArrowInvalid) as error:
             raise UsageError(f"the record cannot be read: {error}", where=str(path)) from error
 

@@ -17,8 +17,8 @@ from llmeval.runs import Run
 from llmeval.runs.record import SAMPLES, SCORES
 
 _LABEL_LENGTH = 32  # characters; what is longer is an answer of its own
-_SCORE_COLUMNS = ("task", "metric", "sample_id", "status", "value", "reason", "extracted")
-_SAMPLE_COLUMNS = ("task", "sample_id", "exchanges", "target", "content")
+_SCORE_COLUMNS = ("sample_id", "status", "value", "reason", "extracted")
+_SAMPLE_COLUMNS = ("sample_id", "exchanges", "target", "content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,8 @@ def _pair_rows(scores: Scores, found: Matched) -> list[tuple[int, int, str | Non
 def _read_sides(run: Run, task: str, metric: str, names: Iterable[str]) -> dict[str, Side]:
     """Return some items of a run by name."""
     wanted = set(names)
-    told = _rows(run, SCORES, _SCORE_COLUMNS, task, wanted, metric)
-    asked = _rows(run, SAMPLES, _SAMPLE_COLUMNS, task, wanted)
+    told = _rows(run, SCORES, _SCORE_COLUMNS, {"task": task, "metric": metric}, wanted)
+    asked = _rows(run, SAMPLES, _SAMPLE_COLUMNS, {"task": task}, wanted)
     return {
         name: Side(
             sample_id=name,
@@ -171,20 +171,14 @@ def _rows(
     run: Run,
     file: str,
     columns: Sequence[str],
-    task: str,
+    where: Mapping[str, str],
     names: set[str],
-    metric: str | None = None,
 ) -> dict[str, Mapping[str, Any]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = run.read_columns(file, list(columns))
-    kept = pc.and_(
-        pc.equal(table["task"], task),
-        pc.is_in(table["sample_id"], pa.array(sorted(names), pa.string())),
-    )
-    if metric is not None:
-        kept = pc.and_(kept, pc.equal(table["metric"], metric))
+    table = run.read_columns(file, columns, where)
+    kept = pc.is_in(table["sample_id"], pa.array(sorted(names), pa.string()))
     return {row["sample_id"]: row for row in table.filter(kept).to_pylist()}
 
 
@@ -193,15 +187,12 @@ def read_picks(run: Run, task: str, metric: str) -> dict[str, str]:
 
     What was read out of an answer; where nothing is noted, the most probable of several choices.
     """
-    import pyarrow.compute as pc
-
-    table = run.read_columns(SCORES, ["task", "metric", "sample_id", "extracted"])
-    kept = pc.and_(pc.equal(table["task"], task), pc.equal(table["metric"], metric))
-    told = {row["sample_id"]: row["extracted"] for row in table.filter(kept).to_pylist()}
+    where = {"task": task, "metric": metric}
+    rows = run.read_columns(SCORES, ["sample_id", "extracted"], where).to_pylist()
+    told = {row["sample_id"]: row["extracted"] for row in rows}
     if all(pick is None for pick in told.values()):
-        asked = run.read_columns(SAMPLES, ["task", "sample_id", "exchanges"])
-        rows = asked.filter(pc.equal(asked["task"], task)).to_pylist()
-        told = {row["sample_id"]: _most_probable(row["exchanges"]) for row in rows}
+        asked = run.read_columns(SAMPLES, ["sample_id", "exchanges"], {"task": task}).to_pylist()
+        told = {row["sample_id"]: _most_probable(row["exchanges"]) for row in asked}
     labels = {name: as_label(pick) for name, pick in told.items() if pick is not None}
     return {name: label for name, label in labels.items() if len(label) <= _LABEL_LENGTH}
 
