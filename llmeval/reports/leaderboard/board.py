@@ -118,6 +118,7 @@ class Figures:
         latency: median seconds of a call to the server.
         memory: bytes at the peak.
         parameters: of the model.
+        training_seconds, learned_bytes: of a baseline that learns.
     """
 
     usd: float | None = None
@@ -127,6 +128,8 @@ class Figures:
     latency: float | None = None
     memory: int | None = None
     parameters: int | None = None
+    training_seconds: float | None = None
+    learned_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

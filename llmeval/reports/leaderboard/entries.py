@@ -74,6 +74,7 @@ class Effort:
         latency: median seconds of a call to a server.
         memory: bytes at the peak: of the device where there is one, else of the process.
         parameters: of the model.
+        training_seconds, learned_bytes: of a baseline that learns, over all tasks.
     """
 
     tokens: int | None = None
@@ -82,6 +83,8 @@ class Effort:
     latency: float | None = None
     memory: int | None = None
     parameters: int | None = None
+    training_seconds: float | None = None
+    learned_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +279,15 @@ def _read_effort(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> Eff
         latency=((performance.get("traffic") or {}).get("latency_seconds") or {}).get("p50"),
         memory=_read_memory(performance),
         parameters=parameters,
+        training_seconds=_add_up(performance, "seconds"),
+        learned_bytes=_add_up(performance, "bytes"),
     )
+
+
+def _add_up(performance: Mapping[str, Any], figure: str) -> Any:
+    """Return what learning took over all tasks; None for what learns nothing."""
+    lessons = (performance.get("training") or {}).values()
+    return sum(lesson.get(figure) or 0 for lesson in lessons) or None
 
 
 def _is_one_attempt(manifest: Mapping[str, Any], seconds: Mapping[str, Any]) -> bool:

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 from llmeval.reports.leaderboard.board import Cell, Column, Figures, Kind, Row
 from llmeval.reports.leaderboard.columns import Layout
 from llmeval.reports.leaderboard.entries import Entry, Measured
+
+Number = TypeVar("Number", int, float)
 
 CHANCE, HUMAN = "chance", "human"
 
@@ -124,10 +127,12 @@ def _add_up(
         latency=median(latencies) if latencies else None,
         memory=max(memories, default=None),
         parameters=max(parameters, default=None),
+        training_seconds=_sum([effort.training_seconds for effort in efforts]),
+        learned_bytes=_sum([effort.learned_bytes for effort in efforts]),
     )
 
 
-def _sum(parts: Sequence[float | None]) -> float | None:
+def _sum(parts: Sequence[Number | None]) -> Number | None:
     known = [part for part in parts if part is not None]
     return sum(known) if known and len(known) == len(parts) else None
 

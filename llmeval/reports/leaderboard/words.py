@@ -9,6 +9,7 @@ from llmeval.reports.formats import (
     ALL,
     format_bytes,
     format_interval,
+    format_seconds,
     format_share,
     format_usd,
     format_value,
@@ -115,6 +116,8 @@ FIGURES = (
     FigureColumn("seconds_per_sample", "s/sample", lambda s: f"{s:.2g}", "of the model's time"),
     FigureColumn("latency", "latency", lambda s: f"{s:.2g} s", "median of a call"),
     FigureColumn("memory", "memory", format_bytes, "at the peak"),
+    FigureColumn("training_seconds", "training", format_seconds, "of a baseline that learns"),
+    FigureColumn("learned_bytes", "learned", format_bytes, "what a baseline keeps of it"),
 )
 
 

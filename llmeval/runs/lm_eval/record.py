@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from llmeval.core import Estimate, GroupMetric, Metric, TaskGroup, fingerprint
 from llmeval.runs.files import write_json
@@ -17,7 +19,7 @@ from llmeval.runs.record import RecordWriter
 from llmeval.runs.results import to_lm_eval_results
 from llmeval.runs.summary import Tally, summarize_groups, summarize_tasks
 from llmeval.stats import Estimate as StatsEstimate
-from llmeval.stats import estimate_mean
+from llmeval.stats import bootstrap_perplexity, estimate_mean
 from llmeval.stats.intervals import Status
 
 _CHANCE = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info"})
@@ -151,17 +153,28 @@ def _count(name: str, content: Mapping[str, Any]) -> int:
 
 
 def _estimator(recorded: Recorded) -> Any:
-    """Return the estimator that gives lm-eval's number: with our interval where it is the mean of
-    the samples, else with one from lm-eval's standard error."""
+    """Return the estimator that gives lm-eval's number: with our interval where it is the mean or
+    the perplexity of the samples, else with one from lm-eval's standard error."""
 
     def estimate(items: Sequence[Any], clusters: Sequence[str] | None) -> Estimate:
-        if items and all(isinstance(item, float) for item in items):
-            found = estimate_mean(items, clusters)
-            if recorded.value is None or _is_close(found.value or 0.0, recorded.value):
-                return found
+        if not items or not all(isinstance(item, float) for item in items):
+            return recorded.estimate()
+        mean = estimate_mean(items, clusters)
+        if recorded.value is None:  # a sample's score is not a number, so lm-eval's mean is none
+            return mean
+        for found in (mean, _perplexity(items, clusters)):
+            if found.value is not None and _is_close(found.value, recorded.value):
+                return replace(found, value=recorded.value)
         return recorded.estimate()
 
     return estimate
+
+
+def _perplexity(items: Sequence[float], clusters: Sequence[str] | None) -> StatsEstimate:
+    """Return the perplexity of log-likelihoods, of nothing where these are none."""
+    if max(items) > 0:
+        return StatsEstimate(None, None, None, len(items), "none", status="undefined")
+    return bootstrap_perplexity(items, clusters=None if clusters is None else np.array(clusters))
 
 
 # -- the summary -----------------------------------------------------------------------------------
