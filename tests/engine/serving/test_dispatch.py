@@ -204,6 +204,20 @@ def test_an_overloaded_server_is_left_alone_by_all() -> None:
     assert made.described["paused_seconds"] == pytest.approx(30.0)
 
 
+def test_latency_is_of_answered_calls_alone() -> None:
+    async def behave(requests: Sequence[Request], attempt: int) -> None:
+        await asyncio.sleep(50.0 if not attempt else float(requests[0].prompt.split()[-1]) + 1)
+        if not attempt:
+            raise TryAgain("busy")
+
+    made = dispatch(FakeServed(behave), questions(21))
+    assert made.described["latency_seconds"] == {"p50": 11.0, "p95": 20.0}
+
+
+def test_without_an_answer_there_is_no_latency() -> None:
+    assert dispatch(FakeServed(), []).described["latency_seconds"] is None
+
+
 def test_one_that_is_asked_to_wait_for_another_reason_holds_up_nobody() -> None:
     async def behave(requests: Sequence[Request], attempt: int) -> None:
         await asyncio.sleep(1.0)
