@@ -57,6 +57,7 @@ def render_catalog(rows: Sequence[CatalogRow]) -> str:
         title="runs · llmeval",
         scripts=(_SCRIPT,),
         styles=(_STYLE,),
+        served=True,
         head=_HEAD,
         rows=[_row(row) for row in rows],
     )

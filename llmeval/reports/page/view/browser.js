@@ -95,6 +95,7 @@ class Browser {
     if (location.hash !== link) history[this.panel.open ? "replaceState" : "pushState"](null, "", link);
     if (!this.panel.open) this.panel.showModal();
     byId("item-body").scrollTop = 0;
+    for (const node of this.panel.querySelectorAll(".tail")) node.scrollTop = node.scrollHeight;
     byId("item-body").focus({ preventScroll: true });
   }
 

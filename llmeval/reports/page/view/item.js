@@ -18,8 +18,8 @@ export function showItem(item, meta) {
     heading(first, sides),
     section("Scores", scoresTable(there)),
     ...(alike
-      ? [section("Prompt", prompt(first.prompt), tokensOfPrompt(first))]
-      : [section("Prompt, asked differently", columns(there, ({ side }) => prompt(side.prompt)))]),
+      ? [section("Prompt", tail(prompt(first.prompt)), tokensOfPrompt(first))]
+      : [section("Prompt, asked differently", columns(there, ({ side }) => tail(prompt(side.prompt))))]),
     first.target === null ? null : section("Target", textBlock(first.target)),
     answers(there),
     foldedTable("Metadata", first.metadata),
@@ -41,12 +41,17 @@ function heading(first, sides) {
 
 // -- prompt ---------------------------------------------------------------------------------------
 
+/** A long prompt opens at its end: the question stands behind the examples. */
+function tail(node) {
+  return el("div.tail", { tabindex: 0, role: "region", "aria-label": "Prompt" }, node);
+}
+
 /** What the model read: the prompt's tokens, without a continuation's. */
 function tokensOfPrompt({ exchanges }) {
   const response = exchanges[0]?.response;
   if (!response?.prompt_tokens) return null;
   const read = response.prompt_tokens - (response.num_tokens ?? 0);
-  const cut = response.truncated ? `, ${response.truncated} more cut off on the left` : "";
+  const cut = response.truncated ? `, ${response.truncated.toLocaleString("en")} more cut off on the left` : "";
   return el(response.truncated ? "p.note.warn" : "p.note", {}, count(read, "token") + cut);
 }
 
