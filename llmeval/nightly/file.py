@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,6 +191,22 @@ def _check_settings(document: Document, file: NightlyFile) -> None:
             except UsageError as error:
                 field = (*place, "model_settings", name)
                 raise document.error(error.what, field, error.mend) from error
+
+
+def check_tasks(nightly: Nightly, workspace: Path) -> None:
+    """Look for task names that stand for nothing, before any model is loaded.
+
+    Raises:
+        UsageError: names the line, and the nearest tasks.
+    """
+    from llmeval.tasks.registry import list_tasks
+
+    known = [row.name for row in list_tasks(workspace)]
+    for number, name in enumerate(nightly.file.tasks):
+        if name not in known and not name.endswith((".yaml", ".yml")):
+            near = difflib.get_close_matches(name, known, n=3)
+            mend = f"did you mean {' or '.join(near)}?" if near else "see `llmeval tasks ls`"
+            raise nightly.document.error(f"unknown task {name!r}", ("tasks", number), mend)
 
 
 def write_pin(nightly: Nightly, label: str, pin: Mapping[str, Any]) -> str:

@@ -194,6 +194,13 @@ def test_a_misspelt_tolerance_is_found_before_anything_is_asked(job: Job) -> Non
     assert job.server.stats()["answered"] <= 16
 
 
+def test_an_unknown_task_is_found_before_anything_is_asked(job: Job) -> None:
+    job.write(tasks=["letters", "lettres"])
+    with pytest.raises(UsageError, match=r"nightly\.yaml:\d+: .*did you mean letters"):
+        job.night()
+    assert job.server.stats()["answered"] == 0
+
+
 @pytest.mark.slow
 def test_several_models_are_judged_together(job: Job) -> None:
     entry = {"model": "openai:mock-model", "model_settings": job.nightly.file.model_settings}

@@ -229,13 +229,13 @@ def _find_absent(baseline: Run, tonight: Run, name: UnitName) -> Fault | None:
             entry = run.summary["tasks"].get(leaf)
             if entry is None:
                 whose = "the baseline" if run is baseline else "the run"
-                return _fault(kind, f"{whose} has no task {leaf}", _PIN)
+                return Fault(kind, f"{whose} has no task {leaf}", _PIN)
             metric = entry["metrics"].get(name.metric)
             if metric is None:
-                return _fault("not comparable", f"{leaf} has no {name.metric} in {run.id}", _PIN)
+                return Fault("not comparable", f"{leaf} has no {name.metric} in {run.id}", _PIN)
             if metric.get("aggregation") == "corpus":
                 what = f"{name.metric} has a number for all items together, and none for each"
-                return _fault("not comparable", what, "name another metric under tolerances:")
+                return Fault("not comparable", what, "name another metric under tolerances:")
     return None
 
 
@@ -250,20 +250,20 @@ def _find_fault(
     counts, name = pairs.counts, pairs.name
     for leaf in name.leaves:
         if different := diff_forms(baseline, tonight, leaf):
-            return _fault("form changed", "; ".join(different), f"ask as before, or {_PIN}")
+            return Fault("form changed", "; ".join(different), f"ask as before, or {_PIN}")
     if counts.changed_data or _has_other_rows(baseline, tonight, pairs):
         examples = _examples(parts, "changed data", "missing")
         what = f"{_other_items(counts)} of {counts.baseline} items{examples}"
-        return _fault("data changed", what, "see `llmeval data diff`, then " + _PIN)
+        return Fault("data changed", what, "see `llmeval data diff`, then " + _PIN)
     if counts.changed_prompt:
         what = f"{counts.changed_prompt} of {counts.tonight} items"
         what += _examples(parts, "changed prompt")
-        return _fault("prompt changed", what, f"ask as before, or {_PIN}")
+        return Fault("prompt changed", what, f"ask as before, or {_PIN}")
     if counts.errored > settings.max_errors * counts.tonight:
         what = f"{counts.errored} of {counts.tonight} items got no answer"
-        return _fault("too many errors", what, "see scores.parquet for reasons; " + _AGAIN)
+        return Fault("too many errors", what, "see scores.parquet for reasons; " + _AGAIN)
     if not counts.compared:
-        return _fault("nothing measured", "no item has a number in both runs", _AGAIN)
+        return Fault("nothing measured", "no item has a number in both runs", _AGAIN)
     return _find_unfit(pairs, settings)
 
 
@@ -273,20 +273,16 @@ def _find_unfit(pairs: Pairs, settings: GateSettings) -> Fault | None:
     if settings.unscored == "invalid" and counts.lost > settings.max_coverage_drop * scored:
         what = f"{counts.lost} of {scored} answers could be judged in the baseline and not tonight"
         mend = "see the triage; `unscored: wrong` counts such answers as wrong"
-        return _fault("coverage dropped", what, mend)
+        return Fault("coverage dropped", what, mend)
     if pairs.range is None:
         what = f"{metric} is no share, and its range is not known"
-        return _fault("not comparable", what, f"say it: ranges: {{{metric}: [LEAST, GREATEST]}}")
+        return Fault("not comparable", what, f"say it: ranges: {{{metric}: [LEAST, GREATEST]}}")
     low, high = pairs.range
     values = np.concatenate([pairs.baseline, pairs.tonight])
     if values.min() < low or values.max() > high:
         what = f"{metric} is {values.min():g} to {values.max():g}, outside [{low:g}, {high:g}]"
-        return _fault("not comparable", what, "mend ranges:")
+        return Fault("not comparable", what, "mend the range under ranges:")
     return None
-
-
-def _fault(kind: Kind, what: str, mend: str) -> Fault:
-    return Fault(kind, what, mend)
 
 
 def _other_data(baseline: Run, tonight: Run, name: UnitName) -> bool:

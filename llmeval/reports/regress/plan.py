@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -184,8 +184,3 @@ def count_items(baseline: Run, name: UnitName, sizes: Mapping[str, int] | None) 
     tasks = baseline.summary["tasks"]
     held = {leaf: int(tasks[leaf]["n"]) for leaf in name.leaves if leaf in tasks}
     return sum(min(n, (sizes or held).get(leaf, n)) for leaf, n in held.items())
-
-
-def total_units(names: Mapping[str, Sequence[UnitName]]) -> int:
-    """Return how many units all models have together."""
-    return sum(len(units) for units in names.values())
