@@ -10,6 +10,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from llmeval.core import Score, TaskGroup, UsageError
@@ -183,3 +184,23 @@ def test_a_chat_of_one_run_is_shown_once_for_both(tmp_path: Path) -> None:
     (item,) = packed(page_of(*runs), "chunk-0")
     assert item[0]["prompt"] == item[1]["prompt"]
     assert [side["exchanges"][0]["response"]["text"] for side in item] == ["a", "b"]
+
+
+def test_records_with_next_to_nothing_have_pages(tmp_path: Path) -> None:
+    empty = write_record(tmp_path / "empty", {"t": []}, status="interrupted")
+    silent = write_record(tmp_path / "silent", {"t": [Item("1", {"acc": 1.0}, exchanges=[])]})
+    unjudged = write_record(tmp_path / "unjudged", {"t": [Item("1", {})]})
+    assert packed(page_of(empty), "index")["id"] == []
+    for run in (silent, unjudged):
+        assert packed(page_of(run), "index")["id"] == ["1"]
+
+
+def test_a_record_of_before_items_had_digests_has_a_page_of_its_own_only(tmp_path: Path) -> None:
+    new, old = (write_record(tmp_path / n, {"t": items_of([1.0, 0.0])}, model=n) for n in "ab")
+    for name in ("samples.parquet", "scores.parquet"):
+        table = pq.read_table(old.path / name).drop_columns(["content", "asked"])
+        pq.write_table(table, old.path / name)
+    old = Run(old.path)
+    assert packed(page_of(old), "index")["id"] == ["q0", "q1"]
+    with pytest.raises(UsageError, match="an older llmeval wrote it"):
+        page_of(new, old)
