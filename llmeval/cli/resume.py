@@ -37,7 +37,9 @@ def find_command(run_id: str, out: str | None = None) -> list[str]:
     if not unfinished:
         what = f"no run {run_id}" if run_id else "no run that has not ended"
         raise UsageError(what, where=f"--resume: {folder}", mend="give the run's own command again")
-    newest = max(unfinished, key=lambda manifest: str(manifest.get("started")))
+    # A night of `llmeval regress` goes on with its own command, and is no run of this verb.
+    own = [m for m in unfinished if isinstance(m.get("command"), list) or m.get("rerun_of")]
+    newest = max(own or unfinished, key=lambda manifest: str(manifest.get("started")))
     if original := newest.get("rerun_of"):
         where, mend = f"--resume: {run_id}", f"`llmeval rerun {original}` continues it"
         raise UsageError("it re-creates another run", where=where, mend=mend)

@@ -40,6 +40,12 @@ def test_the_newest_run_that_has_not_ended_goes_on(results: Path) -> None:
     assert find_command("") == ["newer"]
 
 
+def test_a_newer_night_of_regress_is_left_to_its_own_command(results: Path) -> None:
+    record(results, "run", "interrupted", "2026-01-01T10:00:00+00:00", ["run"])
+    record(results, "night", "interrupted", "2026-01-02T10:00:00+00:00", None)
+    assert find_command("") == ["run"]
+
+
 def test_a_run_may_be_named(results: Path) -> None:
     record(results, "one", "interrupted", "2026-01-01T10:00:00+00:00", ["-m", "x", "-t", "a"])
     record(results, "two", "interrupted", "2026-01-02T10:00:00+00:00", ["two"])
