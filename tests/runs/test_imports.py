@@ -69,6 +69,44 @@ def test_values_are_lm_evals_and_intervals_ours(tmp_path: Path, zipped: bool) ->
     assert run.path == tmp_path / "out" / run.id
 
 
+@pytest.mark.parametrize(
+    "given", [{"pretrained": "m", "api_key": "sk-1"}, "pretrained=m,api_key=sk-1"]
+)
+def test_a_key_among_the_models_arguments_is_not_kept(tmp_path: Path, given: Any) -> None:
+    write_one(tmp_path / "in", config={"model": "hf", "model_args": given})
+    run = import_lm_eval(tmp_path / "in", tmp_path / "out")
+    assert run.manifest["model"]["settings"] == {"pretrained": "m"}
+    assert all("sk-1" not in path.read_text() for path in run.path.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"results": {"t": 3}},
+        {"configs": {"t": [1]}},
+        {"versions": 7},
+        {"total_evaluation_time_seconds": "nan"},
+    ],
+)
+def test_results_that_are_not_lm_evals_inside_are_one_line(
+    tmp_path: Path, spoiled: dict[str, Any]
+) -> None:
+    path = write_one(tmp_path / "in")
+    path.write_text(json.dumps(json.loads(path.read_text()) | spoiled))
+    with pytest.raises(UsageError, match="not results of lm-eval's") as caught:
+        import_lm_eval(tmp_path / "in", tmp_path / "out")
+    assert caught.value.where == str(path)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_date_that_is_none_is_no_obstacle(tmp_path: Path) -> None:
+    for number, date in enumerate((1e300, "yesterday", None, math.nan)):
+        path = write_one(tmp_path / str(number))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"date": date}))
+        run = import_lm_eval(path, tmp_path / "out" / str(number))
+        assert run.id.startswith("19700101-000000-lm-eval-")
+
+
 def test_samples_hold_questions_and_answers(tmp_path: Path) -> None:
     write_one(tmp_path / "in")
     run = import_lm_eval(tmp_path / "in", tmp_path / "out")

@@ -33,14 +33,12 @@ class ColumnItems:
         rows: [K] positions of the rows that can be compared.
         values: [K, N] higher is better; NaN where a row has no number for an item.
         clusters: [N] codes; None where every item stands alone.
-        shared: [K] items that a row has in common with the row that has most.
         unplaced: why other rows cannot be compared, by their position.
     """
 
     rows: tuple[int, ...]
     values: Floats
     clusters: NDArray[np.int64] | None
-    shared: tuple[int, ...]
     unplaced: Mapping[int, str]
 
 
@@ -122,7 +120,7 @@ def _collect(
     if table is not None and key in table.keys:
         scores = _choose_runs(table.scores(*key), np.array(places, dtype=np.int64))
     if scores is None or not len(scores.run):
-        return ColumnItems((), np.empty((0, 0)), None, (), dict.fromkeys(rows, NO_SAMPLES))
+        return ColumnItems((), np.empty((0, 0)), None, dict.fromkeys(rows, NO_SAMPLES))
     scores = _put_usual_first(scores)
     # Each model's own template writes other words around the same chat.
     matched = match(scores, across_prompts=column.form.chat)
@@ -142,7 +140,6 @@ def _collect(
         rows=tuple(matched.runs[k] for k in kept),
         values=matched.values[kept] * (1 if column.higher_is_better else -1),
         clusters=matched.clusters,
-        shared=tuple(int(shared[k]) for k in kept),
         unplaced=unplaced,
     )
 
@@ -155,20 +152,16 @@ def _choose_runs(scores: Scores, places: NDArray[np.int64]) -> Scores:
 
 
 def _put_usual_first(scores: Scores) -> Scores:
-    """Begin with a row that asked its items as most rows did: what it asked is what others must.
-
-    Two rows asked alike if they have the same items with the same prompts.
-    """
+    """Begin with the rows that asked as most rows did: what they asked is what others must."""
     starts = np.flatnonzero(np.diff(scores.run, prepend=-1))
-    ends = np.append(starts[1:], len(scores.run))
-    marks = np.add.reduceat((scores.content ^ (scores.asked * _ODD)) * _ODD, starts)
-    _, first, counts = np.unique(marks, return_index=True, return_counts=True)
-    usual = int(first[counts.argmax()])
-    if marks[usual] == marks[0]:
-        return scores
-    own = np.arange(starts[usual], ends[usual])
-    others = np.concatenate([np.arange(starts[usual]), np.arange(ends[usual], len(scores.run))])
-    return _take(scores, np.concatenate([own, others]))
+    keys = (scores.content ^ (scores.asked * _ODD)) * _ODD  # an item, asked in one way
+    if len(np.unique(np.add.reduceat(keys, starts))) == 1:
+        return scores  # all rows have the same items, asked alike
+    _, found, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    agreeing = np.add.reduceat(counts[found], starts)
+    blocks = np.split(np.arange(len(keys)), starts[1:])
+    order = np.argsort(-agreeing, kind="stable")
+    return _take(scores, np.concatenate([blocks[k] for k in order]))
 
 
 def _take(scores: Scores, rows: NDArray[np.int64]) -> Scores:

@@ -14,6 +14,7 @@ import orjson
 from llmeval.core import UsageError, digest, fingerprint
 
 _VERSION = 1  # of the conversion: a new one converts anew
+_LATEST = 250_000_000_000  # in the year 9892
 _DEPTH = 3  # folders below the one named: OUTPUT_PATH/MODEL/results_*.json
 _DATE = re.compile(r"_\d{4}-\d{2}-\d{2}T[\d.-]+")
 
@@ -142,8 +143,11 @@ def parse(data: bytes) -> Any:
 
 
 def read_date(content: Mapping[str, Any]) -> float:
+    """Return when lm-eval began, in seconds since 1970; 0 where it does not say."""
     date = content.get("date")
-    return float(date) if isinstance(date, int | float) else 0.0
+    if isinstance(date, int | float) and 0 < date < _LATEST:
+        return float(date)
+    return 0.0
 
 
 def _find_samples(results: Path, content: Mapping[str, Any]) -> dict[str, Path]:

@@ -100,6 +100,16 @@ def test_how_most_rows_asked_is_how_it_must_be_asked(tmp_path: Path) -> None:
     assert standing(board, "a").ranks == standing(board, "b").ranks == "1-2"
 
 
+def test_what_most_rows_asked_counts_though_they_have_other_items(tmp_path: Path) -> None:
+    record(tmp_path, "all", {"t": items_of(right(0.7, 300, seed=1))}, day=1)
+    record(tmp_path, "some", {"t": items_of(right(0.7, 300, seed=2)[:200])}, day=1)
+    odd = items_of(right(0.7, 250), prompt="in other words")
+    record(tmp_path, "odd", {"t": odd}, day=9)
+    board = board_of(tmp_path)
+    assert row_of(board, "odd").cells["t acc"].unplaced == "asked in other words"
+    assert standing(board, "all").ranks == standing(board, "some").ranks == "1-2"
+
+
 def test_with_chat_templates_every_model_is_asked_in_its_own_words(tmp_path: Path) -> None:
     for seed, name in enumerate(("a", "b")):
         items = items_of(right(0.9 - seed / 2), prompt=f"<{name}>")
