@@ -56,6 +56,8 @@ def lay_out(
     columns = []
     for name in tree.parents:
         parent = next((group for group in tree.above(name) if group in wanted), None)
+        if parent is not None and name in tree.above(parent):
+            parent = None  # groups that hold one another have no top
         if name in wanted or parent is not None:
             columns += _make_columns(entries, name, parent, chosen[name], forms, tree)
     return Layout(tuple(_mark_averaged(columns, entries, forms)), forms)

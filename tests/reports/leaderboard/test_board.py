@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmeval.core import Metric, UsageError
+from llmeval.core import GroupMetric, Metric, TaskGroup, UsageError
 from llmeval.stats import Estimate, estimate_mean
 from tests.reports.leaderboard.support import board_of, edit, record, right, row_of
 from tests.support.records import Item, items_of, mean
@@ -152,6 +152,14 @@ def test_unknown_data_join_the_known_of_the_same_form(tmp_path: Path) -> None:
     board = board_of(tmp_path)
     assert len(board.columns) == 1
     assert [row.cells["t acc"].standing.tier for row in board.models] == [1, 2]  # type: ignore[union-attr]
+
+
+def test_groups_that_hold_one_another_are_both_shown(tmp_path: Path) -> None:
+    metrics = (GroupMetric("acc"),)
+    groups = [TaskGroup("g", ("h", "t"), ("t",), metrics), TaskGroup("h", ("g",), ("t",), metrics)]
+    record(tmp_path, "a", {"t": HALF}, groups=groups)
+    board = board_of(tmp_path)
+    assert {column.key for column in board.top_columns} == {"g acc", "h acc"}
 
 
 # -- which runs ------------------------------------------------------------------------------------
