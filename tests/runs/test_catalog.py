@@ -170,7 +170,7 @@ def changed(plain: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(st.sampled_from(sorted(plain)), JSON).map(lambda new: plain | new)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(changed(MANIFEST), changed(dict(SUMMARY)))
 def test_whatever_a_record_holds_it_is_a_row(manifest: Any, told: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
