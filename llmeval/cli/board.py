@@ -65,7 +65,8 @@ def render(board: Board, width: int, *, color: bool = False, all_tasks: bool = F
         lines += [*_draw(board.rows, table, color), ""]
     folded = len(board.columns) - len(columns)
     notes = [f"{folded} subtasks are folded: --all-tasks shows them"] if folded else []
-    notes += [*board.notes, *_list_fronts(board), *_list_left_out(board)]
+    notes += [*board.notes, *(found.describe() for found in board.tradeoffs)]
+    notes += _list_left_out(board)
     for note in notes:
         wrapped = textwrap.wrap(
             one_line(note), max(40, width - 2), subsequent_indent="  ", break_on_hyphens=False
@@ -178,13 +179,6 @@ def _draw(rows: Sequence[Row], table: Sequence[_Block], color: bool) -> list[str
         before = kind or before
         drawn.append(line)
     return drawn
-
-
-def _list_fronts(board: Board) -> list[str]:
-    return [
-        f"Pareto front of {found.value} against {found.axis.title}: {', '.join(found.front)}"
-        for found in board.tradeoffs
-    ]
 
 
 def _list_left_out(board: Board) -> list[str]:

@@ -24,11 +24,7 @@ def to_markdown(board: Board, *, all_tasks: bool = False) -> str:
     """
     columns = list(board.columns) if all_tasks else board.top_columns
     parts = [_results(board, columns), _costs(board)]
-    fronts = [
-        f"- Pareto front of {escape_markdown(t.value)} against {t.axis.title}:"
-        f" {escape_markdown(', '.join(t.front))}"
-        for t in board.tradeoffs
-    ]
+    fronts = [f"- {escape_markdown(found.describe())}" for found in board.tradeoffs]
     notes = [f"- {escape_markdown(note)}" for note in board.notes]
     left = [f"- left out: {escape_markdown(f'{o.name}: {o.reason}')}" for o in board.left_out]
     parts.append("\n".join([*fronts, *notes, *left]))

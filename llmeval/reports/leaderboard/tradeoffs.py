@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from llmeval.reports.leaderboard.board import Column, Figures, Row
 
+_NAMED = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -61,6 +63,12 @@ class Tradeoff:
     @property
     def front(self) -> list[str]:
         return [spot.row for spot in self.spots if spot.on_front]
+
+    def describe(self) -> str:
+        """Say who is on the front."""
+        names, more = self.front[:_NAMED], len(self.front) - _NAMED
+        shown = ", ".join(names) + (f" and {more} more" if more > 0 else "")
+        return f"Pareto front of {self.value} against {self.axis.title}: {shown}"
 
 
 def find_tradeoffs(rows: Sequence[Row], column: Column | None) -> list[Tradeoff]:

@@ -42,7 +42,7 @@ def describe(
             "name": model_name(content),
             "parameters": config.get("model_num_parameters"),
             "settings": _read_settings(config.get("model_args")),
-            "dtype": str(config.get("model_dtype") or "") or None,
+            "dtype": str(config.get("model_dtype") or "").removeprefix("torch.") or None,
             "fingerprint": fingerprint_model(content),
         },
         "tasks": {

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import llmeval
 from llmeval.core import GroupMetric, Metric, TaskGroup, UsageError
 from llmeval.stats import Estimate, estimate_mean
 from tests.reports.leaderboard.support import board_of, edit, record, right, row_of
@@ -240,6 +241,15 @@ def test_a_choice_that_fits_nothing_is_an_error(
     record(tmp_path, "a", {"arcs": HALF})
     with pytest.raises(UsageError, match=complaint):
         board_of(tmp_path, **choice)
+
+
+def test_python_names_runs_as_the_command_line_does(tmp_path: Path) -> None:
+    one = record(tmp_path, "a", {"s": HALF, "t": HALF})
+    record(tmp_path, "b", {"s": MOST, "t": MOST})
+    assert [row.name for row in llmeval.leaderboard(tmp_path).models] == ["b", "a"]
+    assert [row.name for row in llmeval.leaderboard(out=tmp_path).models] == ["b", "a"]
+    board = llmeval.leaderboard(llmeval.load_run(one), one, tasks=["t"], by="t")
+    assert [(row.name, list(row.cells)) for row in board.models] == [("a", ["t acc"])]
 
 
 # -- baselines and references ----------------------------------------------------------------------
