@@ -148,6 +148,15 @@ def test_a_killed_run_is_told_without_numbers(llmeval: Command, results: Path) -
     assert "no results: the run was killed" in ended.out
 
 
+def test_a_record_from_before_there_were_limits_is_told(llmeval: Command, results: Path) -> None:
+    path = write_manifest(results, "20260103-old") / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in manifest.items() if k != "limits"}))
+    ended = llmeval("runs", "show", "latest")
+    assert ended.code == 0
+    assert "window 4096" in ended.out
+
+
 @pytest.mark.parametrize(
     "changes",
     [

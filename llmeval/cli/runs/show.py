@@ -108,8 +108,8 @@ def _options(manifest: Mapping[str, Any]) -> str:
     """Say what was set; an option that is as it comes says nothing, but for the seed."""
     usual = asdict(TaskOptions())
     given = {k: v for k, v in manifest["options"].items() if k == "seed" or v != usual.get(k)}
-    given |= {"window": manifest["window"]}
-    given |= {f"max {k}": v for k, v in manifest["limits"].items()}
+    given |= {"window": manifest.get("window")}
+    given |= {f"max {k}": v for k, v in manifest.get("limits", {}).items()}
     given = {k: v for k, v in given.items() if v is not None}
     return ", ".join(f"{k.replace('_', ' ')} {_plain(v)}" for k, v in given.items())
 
