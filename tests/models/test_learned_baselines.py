@@ -306,6 +306,15 @@ def test_rows_that_are_no_lessons_are_named(items: list[Item], why: str) -> None
         learn("tfidf-logreg", Learnable(items))
 
 
+@pytest.mark.parametrize("name", ["tfidf-logreg", "gbdt", "knn"])
+def test_labels_are_told_apart_to_the_last_letter(name: str) -> None:
+    """NumPy's texts end at their last letter that is no NUL."""
+    items = [
+        (f"{'good' if i % 2 else 'bad'} {i}", Gold(("no\0", "no"), (i % 2,))) for i in range(60)
+    ]
+    assert share_right(learn(name, Learnable(items)), items) == 1.0
+
+
 def test_choices_that_training_never_had_are_unscored() -> None:
     model = learn("tfidf-logreg", Learnable(noisy_labels(30, 22)))
     with pytest.raises(Unscorable, match="none of its choices"):

@@ -27,12 +27,15 @@ _THREADS = ThreadpoolController()
 _WORD = re.compile(WORDS["token_pattern"])
 
 
-def fit(algorithm: str, inputs: Sequence[Any], targets: Any, paired: bool, seed: int) -> Any:
+def fit(
+    algorithm: str, inputs: Sequence[Any], targets: Sequence[int], paired: bool, seed: int
+) -> Any:
     """Return a fitted pipeline.
 
     Args:
         algorithm: of ``ALGORITHMS``.
         inputs: questions, or (question, choice) where ``paired``.
+        targets: the number of each input's class, from 0 without gaps; of pairs, 1 is right.
 
     Raises:
         ValueError: scikit-learn cannot learn these.
@@ -43,7 +46,7 @@ def fit(algorithm: str, inputs: Sequence[Any], targets: Any, paired: bool, seed:
 
 
 def predict(pipeline: Any, inputs: Sequence[Any], paired: bool) -> np.ndarray[Any, Any]:
-    """Return probabilities, a row for each input and a column for each of ``classes_``."""
+    """Return probabilities, a row for each input and a column for each class."""
     with _THREADS.limit(limits=1):
         found: np.ndarray[Any, Any] = pipeline.predict_proba(to_column(inputs, paired))
     return found

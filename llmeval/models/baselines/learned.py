@@ -41,6 +41,7 @@ class _Known:
     """What was learned of one task.
 
     Attributes:
+        classes: the answers, in the order of the classifier's columns.
         data: which rows were there to learn from.
         figures: for the report.
         evaluated: digests of the samples asked, by id.
@@ -49,6 +50,7 @@ class _Known:
     task: LearnableTask
     form: Form
     pipeline: Any
+    classes: Sequence[str]
     data: Mapping[str, Any]
     figures: dict[str, Any]
     seen: frozenset[str]
@@ -143,8 +145,12 @@ class Learned(Baseline):
 
         began = time.perf_counter()
         paired = lessons.form == "pairs"
+        # By number: NumPy's texts are all as long as the longest, and lose a NUL at their end.
+        classes = sorted(set(lessons.targets), key=str)
+        numbers = {name: number for number, name in enumerate(classes)}
+        targets = [numbers[target] for target in lessons.targets]
         try:
-            pipeline = fit(self.algorithm, lessons.inputs, lessons.targets, paired, self.seed)
+            pipeline = fit(self.algorithm, lessons.inputs, targets, paired, self.seed)
         except ValueError as error:
             what = str(error).splitlines()[0]
             raise UsageError(f"scikit-learn cannot learn its rows: {what}") from error
@@ -157,12 +163,13 @@ class Learned(Baseline):
             "of": lessons.of,
             "left_out": lessons.left_out,
             "inputs": len(lessons.inputs),
-            "classes": len(pipeline.classes_),
+            "classes": len(classes),
             "terms": terms,
             "seconds": round(seconds, 3),
             "bytes": size,
         }
-        return _Known(task, lessons.form, pipeline, rows.data, figures, lessons.seen)
+        names = [str(name) for name in classes]
+        return _Known(task, lessons.form, pipeline, names, rows.data, figures, lessons.seen)
 
     # -- answering --
 
@@ -208,8 +215,7 @@ class Learned(Baseline):
     def _classes(self, known: _Known, question: str) -> dict[str, float]:
         """Return the log-probability of each class."""
         (probabilities,) = known.predict([question])
-        classes = map(str, known.pipeline.classes_)
-        return {name: _log(p) for name, p in zip(classes, probabilities, strict=True)}
+        return {name: _log(p) for name, p in zip(known.classes, probabilities, strict=True)}
 
 
 def _log(probability: float) -> float:
