@@ -15,7 +15,7 @@ from llmeval.reports.compare.comparison import (
     Row,
 )
 from llmeval.reports.compare.flips import find_flips, tell_flips
-from llmeval.reports.compare.forms import compare_forms, compare_settings, tell_difference
+from llmeval.reports.compare.forms import SAMPLING, compare_forms, tell_difference
 from llmeval.reports.compare.measures import measure_group, measure_task
 from llmeval.reports.compare.pairs import Pairs, pair_items
 from llmeval.reports.compare.rows import decide, make_row
@@ -129,7 +129,9 @@ class Comparing:
         except UsageError as error:
             raise self._name_sides(error) from error
         leaves = list(dict.fromkeys(leaf for entry in entries for leaf in entry.leaves))
-        self._forms = compare_forms(*self.runs, leaves)
+        different = compare_forms(*self.runs, leaves)
+        self._sampling = [form for form in different if form.aspect == SAMPLING]
+        self._forms = [form for form in different if form.aspect != SAMPLING]
         if self._forms and not self._options.across_forms:
             raise self._refuse_forms(self._forms)
         self._table = read_scores(self.runs, tasks=leaves, names=True)
@@ -253,7 +255,7 @@ class Comparing:
             for side in self.sides
             if side.status != "complete"
         ]
-        notes += [f"{told}." for told in compare_settings(*self.runs)]
+        notes += [f"Sampling differs: {tell_difference(form)}." for form in self._sampling]
         notes += [
             f"{entry.name} is compared without {some_of(entry.lacking)}: only one run has them."
             for entry in entries

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from llmeval.reports.forms import PromptForm
 from llmeval.reports.leaderboard.entries import Entry, Human, LeftOut, Measured
-from llmeval.reports.leaderboard.forms import PromptForm
 
 if TYPE_CHECKING:
     from llmeval.reports.leaderboard.tradeoffs import Tradeoff

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from llmeval.core import UsageError
+from llmeval.reports.forms import PromptForm, tell_apart
 from llmeval.reports.leaderboard.board import Column
 from llmeval.reports.leaderboard.entries import Entry, Human, Measured
-from llmeval.reports.leaderboard.forms import PromptForm, tell_apart
 
 # Percentages and scales without an upper end: no average with shares between 0 and 1.
 _OTHER_SCALE = re.compile(r"bleu|chrf|ter$|rouge|perplexity|bits_per|likelihood|wer$|cer$", re.I)

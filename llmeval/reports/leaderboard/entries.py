@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from llmeval.core import UsageError, fingerprint
-from llmeval.reports.leaderboard.forms import PromptForm, read_form
+from llmeval.reports.forms import PromptForm, read_form
 
 _PATIENCE = 5.0  # seconds between a run's last figure and its record
 
@@ -253,7 +253,7 @@ def _form_of_group(group: Mapping[str, Any], forms: list[PromptForm]) -> PromptF
         version=None if group.get("version") is None else str(group["version"]),
         shots=common("shots"),
         asked_as=common("asked_as"),
-        chat=bool(common("chat")),
+        chat=common("chat"),
         multiturn=common("multiturn"),
         system=common("system"),
         generation=common("generation"),

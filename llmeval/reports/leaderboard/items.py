@@ -123,7 +123,7 @@ def _collect(
         return ColumnItems((), np.empty((0, 0)), None, dict.fromkeys(rows, NO_SAMPLES))
     scores = _put_usual_first(scores)
     # Each model's own template writes other words around the same chat.
-    matched = match(scores, across_prompts=column.form.chat)
+    matched = match(scores, across_prompts=bool(column.form.chat))
     has = ~np.isnan(matched.values)
     core = has[has.sum(axis=1).argmax()]
     shared = (has & core).sum(axis=1)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmeval.core import fingerprint
+from llmeval.reports.forms import form_of
 from llmeval.reports.regress.baseline import Baseline
 from llmeval.reports.regress.faults import Fault
-from llmeval.reports.regress.forms import form_of
 from llmeval.reports.regress.nights import About, State, UnitState, count_night, keep_units
 from llmeval.reports.regress.noise import Drift, measure_noise, weigh_drift
 from llmeval.reports.regress.pairing import Pairs, pair, without_pairs
@@ -225,7 +225,7 @@ def _weigh_nights(
 
 
 def _form(run: Run, pairs: Pairs) -> str:
-    return fingerprint([form_of(run, leaf) for leaf in pairs.name.leaves], 8)
+    return fingerprint([form_of(run, leaf).digest() for leaf in pairs.name.leaves], 8)
 
 
 def _describe(

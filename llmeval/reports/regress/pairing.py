@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llmeval.reports.forms import diff_forms, form_of
 from llmeval.reports.matching import Matched, Reason, match
 from llmeval.reports.regress.faults import Fault, Kind
-from llmeval.reports.regress.forms import diff_forms
 from llmeval.reports.regress.settings import GateSettings, Range
 from llmeval.reports.regress.units import UnitName
 from llmeval.reports.scores import Floats, Scores, ScoreTable
@@ -249,8 +249,9 @@ def _find_fault(
     """Return the first reason not to judge, the most basic one first."""
     counts, name = pairs.counts, pairs.name
     for leaf in name.leaves:
-        if different := diff_forms(baseline, tonight, leaf):
-            return Fault("form changed", "; ".join(different), f"ask as before, or {_PIN}")
+        if different := diff_forms(form_of(baseline, leaf), form_of(tonight, leaf)):
+            what = "; ".join(f"{each.before} -> {each.after}" for each in different)
+            return Fault("form changed", what, f"ask as before, or {_PIN}")
     if counts.changed_data or _has_other_rows(baseline, tonight, pairs):
         examples = _examples(parts, "changed data", "missing")
         what = f"{_other_items(counts)} of {counts.baseline} items{examples}"

@@ -70,10 +70,10 @@ def test_items_of_a_group_are_named_with_their_task(tmp_path: Path) -> None:
 FORMS: list[tuple[dict[str, Any], str]] = [
     ({"num_fewshot": 5}, "0-shot against 5-shot (t)"),
     ({"version": "2"}, "version 1 against version 2 (t)"),
-    ({"form": "letters by generation"}, "the task's own form against letters by generation (t)"),
+    ({"form": "letters by generation"}, "own form against letters by generation (t)"),
     (
         {"options": {"apply_chat_template": True}},
-        "without a chat template against with a chat template (t)",
+        "no chat template against chat template (t)",
     ),
     (
         {"options": {"system_instruction": "Be brief."}},
@@ -120,7 +120,7 @@ def test_settings_that_are_in_no_prompt_are_told(tmp_path: Path) -> None:
     a = write_record(tmp_path / "a", {"t": items_of([1])}, options={"gen_kwargs": {}})
     warm = {"gen_kwargs": {"temperature": 0.7}}
     b = write_record(tmp_path / "b", {"t": items_of([1])}, options=warm)
-    assert "--gen-kwargs differs: none against temperature=0.7." in pair_of(a, b).notes
+    assert 'Sampling differs: own sampling against {"temperature":0.7} (t).' in pair_of(a, b).notes
 
 
 def test_nothing_in_common_is_refused(tmp_path: Path) -> None:
