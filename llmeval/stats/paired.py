@@ -27,10 +27,10 @@ from llmeval.stats.intervals import (
     is_binary,
 )
 
-FEW = 20  # clusters that differ; with fewer, Student's interval misses far too often
+FEW_CLUSTERS = 20  # that differ; with fewer, Student's interval misses far too often
 EXACT_CLUSTERS = 12  # up to here all 2^G sign flips are enumerated
 BATCH = 2_000_000  # random signs held at once
-FEW = 8  # a binomial draw costs more than a sign
+BINOMIAL_COST = 8  # signs, that a binomial draw takes the time of
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike | None = None) -> Estimate:
@@ -39,9 +39,9 @@ def paired_difference(a: ArrayLike, b: ArrayLike, clusters: ArrayLike | None = N
     Standard error of the mean difference with ddof=1, or clustered, and Student's t with N-1 or
     G-1 degrees of freedom (Miller 2024, arXiv 2411.00640). Where both sides are 0/1 and items are
     independent, the interval is Tango's score interval (1998), which stays honest where few pairs
-    or none are discordant; where 0/1 items are clustered and fewer than `FEW` clusters differ, it
-    is Gaffke's (`llmeval.stats.bounded`), wider and never of width zero. Other scores without any
-    spread have no interval (``degenerate``).
+    or none are discordant; where 0/1 items are clustered and fewer than `FEW_CLUSTERS` clusters
+    differ, it is Gaffke's (`llmeval.stats.bounded`), wider and never of width zero. Other scores
+    without any spread have no interval (``degenerate``).
 
     Args:
         a, b: [n] finite scores of the same items, in the same order.
@@ -140,7 +140,7 @@ def _all_signs(units: int) -> Floats:
 def _count_random(moved: Floats, reached: float, resamples: int, rng: np.random.Generator) -> int:
     """Count random assignments of signs whose sum is at least as far from 0 as `reached`."""
     sizes, counts = np.unique(moved, return_counts=True)
-    if len(sizes) * FEW > len(moved):
+    if len(sizes) * BINOMIAL_COST > len(moved):
         return int(np.sum(np.abs(_flip_by_bytes(moved, resamples, rng)) >= reached))
     hits = 0
     batch = max(1, BATCH // len(sizes))
@@ -190,7 +190,7 @@ def _difference_of_clustered(differences: Floats, clusters: ArrayLike, binary: b
     if not binary or estimate.stderr is None:
         return estimate
     totals = collect_totals(differences, clusters)
-    if estimate.stderr > 0 and totals.counts @ (totals.sums != 0) >= FEW:
+    if estimate.stderr > 0 and totals.counts @ (totals.sums != 0) >= FEW_CLUSTERS:
         return estimate
     interval = mean_interval(totals, (-1.0, 1.0))
     return replace(estimate, ci95=interval, method="gaffke, clustered", status="ok")

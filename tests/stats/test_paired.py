@@ -180,6 +180,14 @@ def test_clustered_interval_of_rare_losses_covers() -> None:
     assert missed / 80 <= 0.05  # Student's misses in 10%
 
 
+@pytest.mark.parametrize("differ, method", [(19, "gaffke, clustered"), (20, "student-t, clustered")])
+def test_students_interval_needs_twenty_clusters_that_differ(differ: int, method: str) -> None:
+    b = np.ones(300)
+    b[: 3 * differ] = 0  # whole clusters of three
+    estimate = paired_difference(np.ones(300), b, np.arange(300) // 3)
+    assert (estimate.method, estimate.clusters) == (method, 100)
+
+
 def test_exact_mcnemar_is_published_and_statsmodels() -> None:
     assert mcnemar_exact(476, 147) == pytest.approx(2.11e-41, rel=5e-3)
     assert mcnemar_exact(2, 11) == pytest.approx(0.0225, abs=5e-5)
