@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps(board.to_plain(), indent=2, ensure_ascii=False, allow_nan=False))
     elif arguments.markdown:
         print(board.to_markdown(all_tasks=arguments.all_tasks), end="")
-    elif arguments.html is None and arguments.csv is None:
+    else:
         from llmeval.cli.board import print_board
 
         print_board(board, all_tasks=arguments.all_tasks)

@@ -14,6 +14,7 @@ import orjson
 from llmeval.core import UsageError, fingerprint
 from llmeval.reports.forms import PromptForm, read_form
 
+_NO_SETTINGS = ("name", "fingerprint", "identity", "versions", "training")
 _PATIENCE = 5.0  # seconds between a run's last figure and its record
 
 
@@ -94,6 +95,7 @@ class Entry:
     Attributes:
         started: as it was recorded; by it, runs of one model are older or newer.
         tasks: tasks and groups by name, groups first.
+        settings: what is recorded of the model beside its name and files.
         imported: the tool whose results were imported; None for runs of llmeval.
     """
 
@@ -103,6 +105,7 @@ class Entry:
     model: str
     fingerprint: str
     is_baseline: bool
+    settings: Mapping[str, Any]
     imported: str | None
     tasks: Mapping[str, TaskEntry]
     effort: Effort
@@ -177,6 +180,7 @@ def _to_entry(path: Path, manifest: Mapping[str, Any], summary: Mapping[str, Any
         started=_read_time(manifest.get("started")),
         model=name,
         fingerprint=str(model["fingerprint"]),
+        settings={key: value for key, value in model.items() if key not in _NO_SETTINGS},
         is_baseline=model.get("backend") == "baseline" or name.startswith("baseline:"),
         imported=(manifest.get("imported") or {}).get("tool"),
         tasks=groups | tasks,

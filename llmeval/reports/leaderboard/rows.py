@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -11,6 +10,7 @@ from typing import TypeVar
 from llmeval.reports.leaderboard.board import Cell, Column, Figures, Kind, Row
 from llmeval.reports.leaderboard.columns import Layout
 from llmeval.reports.leaderboard.entries import Entry, Measured
+from llmeval.reports.leaderboard.names import name_rows
 
 Number = TypeVar("Number", int, float)
 
@@ -38,7 +38,7 @@ def fill_rows(entries: Sequence[Entry], layout: Layout, *, all_runs: bool) -> Ch
     for number, entry in enumerate(entries):
         own = (entry.run_id, str(entry.path)) if all_runs else ()
         groups.setdefault((entry.fingerprint, entry.imported or "", *own), []).append(number)
-    names = _name_rows(entries, list(groups.values()), all_runs)
+    names = name_rows([entries[runs[0]] for runs in groups.values()], all_runs=all_runs)
     rows, superseded = [], []
     for name, runs in zip(names, groups.values(), strict=True):
         cells = {
@@ -76,29 +76,6 @@ def _is_at_chance(measured: Measured) -> bool | None:
         return None
     low, high = measured.ci95
     return low <= measured.chance if measured.higher_is_better else high >= measured.chance
-
-
-def _name_rows(
-    entries: Sequence[Entry], groups: Sequence[Sequence[int]], all_runs: bool
-) -> list[str]:
-    """Return names that no two rows share: with the run, or the fingerprint's beginning."""
-    names = []
-    for runs in groups:
-        entry = entries[runs[0]]
-        tool = (entry.imported or "").partition(" ")[0]
-        names.append(f"{entry.model} ({tool})" if tool else entry.model)
-    ids = [[e.run_id, e.fingerprint[:6], e.path.name] for e in (entries[g[0]] for g in groups)]
-    for detail in (0,) if all_runs else (1, 0):
-        counts = Counter(names)
-        names = [
-            f"{name} {given[detail]}" if counts[name] > 1 else name
-            for name, given in zip(names, ids, strict=True)
-        ]
-    counts = Counter(names)
-    return [
-        f"{name} #{number}" if counts[name] > 1 else name
-        for number, name in enumerate(names, start=1)
-    ]
 
 
 def _add_up(

@@ -72,7 +72,7 @@ class Tradeoff:
 
 
 def find_tradeoffs(rows: Sequence[Row], column: Column | None) -> list[Tradeoff]:
-    """Return the trade-offs for which two rows or more have both numbers.
+    """Return the trade-offs for which two rows or more have both numbers, and differ in the cost.
 
     Args:
         rows: models; baselines cost next to nothing and would be the front.
@@ -86,7 +86,7 @@ def find_tradeoffs(rows: Sequence[Row], column: Column | None) -> list[Tradeoff]
             for row in rows
             if (x := _figure(row.figures, axis)) and (value := _value(row, column)) is not None
         ]
-        if len(points) < 2:
+        if len({x for _, x, _, _ in points}) < 2:
             continue
         sign = -1 if axis.more_is_better else 1
         front = find_front([(sign * x, better * y) for _, x, y, _ in points])

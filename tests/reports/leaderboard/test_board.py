@@ -197,6 +197,27 @@ def test_two_models_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert "a ffffff" in names
 
 
+def test_models_of_one_name_are_called_by_the_setting_in_which_they_differ(
+    tmp_path: Path,
+) -> None:
+    """By what it resolved to; by the fingerprint where they differ in much."""
+    settings = [
+        {"dtype": "float32", "settings": {"dtype": "auto", "seed": 0}},
+        {"dtype": "bfloat16", "settings": {"dtype": "bfloat16", "seed": 0}},
+    ]
+    paths = [record(tmp_path, "m", {"t": right(0.5)}) for _ in settings]
+    for path, setting, digit in zip(paths, settings, "ab", strict=True):
+        told = {"fingerprint": digit * 32, **setting}
+        for name in ("manifest", "summary"):
+            edit(path, name, lambda content, told=told: content["model"].update(told))
+    names = {row.name for row in board_of(tmp_path).rows if row.kind == "model"}
+    assert names == {"m dtype=float32", "m dtype=bfloat16"}
+    many = {f"setting {number}": number for number in range(3)}
+    edit(paths[0], "manifest", lambda content: content["model"].update(many))
+    names = {row.name for row in board_of(tmp_path).rows if row.kind == "model"}
+    assert names == {"m aaaaaa", "m bbbbbb"}
+
+
 @pytest.mark.parametrize("status", ["interrupted", "invalid"])
 def test_a_run_that_is_not_complete_is_left_out_with_its_reason(
     tmp_path: Path, status: str

@@ -50,3 +50,8 @@ def test_of_speed_more_is_better() -> None:
 
 def test_one_row_is_no_tradeoff() -> None:
     assert find_tradeoffs([row("alone", 0.5, usd_per_1000=1.0)], None) == []
+
+
+def test_where_all_cost_the_same_there_is_no_tradeoff() -> None:
+    rows = [row("one", 0.5, parameters=7e9), row("other", 0.6, parameters=7e9)]
+    assert find_tradeoffs(rows, None) == []
