@@ -180,7 +180,9 @@ def test_clustered_interval_of_rare_losses_covers() -> None:
     assert missed / 80 <= 0.05  # Student's misses in 10%
 
 
-@pytest.mark.parametrize("differ, method", [(19, "gaffke, clustered"), (20, "student-t, clustered")])
+@pytest.mark.parametrize(
+    "differ, method", [(19, "gaffke, clustered"), (20, "student-t, clustered")]
+)
 def test_students_interval_needs_twenty_clusters_that_differ(differ: int, method: str) -> None:
     b = np.ones(300)
     b[: 3 * differ] = 0  # whole clusters of three
