@@ -27,6 +27,8 @@ Open = Callable[..., AbstractContextManager[Watched]]
 TALLY = "document.querySelector('#tally').textContent"
 QUIET = "!document.querySelector('#items').hasAttribute('aria-busy')"
 OPEN = "Boolean(document.querySelector('#item')?.open)"
+BACK = f"!{OPEN} && document.activeElement.id === 'items'"
+LISTED = "[...document.querySelectorAll('.item .where')].map((n) => n.textContent.split(' · ')[1])"
 
 
 @pytest.fixture(scope="module")
@@ -158,11 +160,6 @@ def test_samples_are_filtered_and_ordered(look: Open) -> None:
             assert ("No sample matches." in shown) == (not expected)
             watched.page.get_by_role("button", name="Clear").click()
             watched.wait(f"{TALLY} === '15 samples'")
-
-
-def test_a_range_of_values_is_a_filter(look: Open) -> None:
-    with look() as watched:
-        ready(watched)
         watched.page.select_option("#by-score", "between")
         watched.page.fill("#low", "0.5")
         watched.wait(f"{TALLY} === '8 of 15 samples'")
@@ -182,12 +179,10 @@ SEARCHED: list[tuple[str, list[str]]] = [
 def test_the_search_reads_prompts_answers_and_verdicts(look: Open) -> None:
     with look() as watched:
         ready(watched)
-        for words, expected in SEARCHED:
-            watched.page.fill("#search", "")
-            watched.wait(f"{TALLY} === '15 samples'")
+        for words, expected in SEARCHED:  # no two neighbours find the same
             watched.page.fill("#search", words)
-            watched.wait(f"{TALLY} === '{len(expected)} of 15 samples'")
-            assert ids(watched) == expected, words
+            watched.wait(f"{QUIET} && {LISTED}.join() === '{','.join(expected)}'")
+            assert watched.page.inner_text("#tally") == f"{len(expected)} of 15 samples"
 
 
 def test_an_open_sample_shows_everything(filed: Open) -> None:
@@ -313,7 +308,10 @@ def test_a_hostile_answer_does_nothing(tmp_path: Path, browser: Browser, served:
                 watched.wait(f"document.querySelector('#item-place').textContent[0] === '{at + 1}'")
                 for summary in watched.page.locator("#item-body summary").all():
                     summary.click()
+                turned = "[...document.querySelectorAll('.page, dialog')].map((n) => n.textContent)"
+                assert "\u202e" not in "".join(watched.page.evaluate(turned))
                 watched.page.keyboard.press("Escape")
+                watched.wait(BACK)
             watched.page.fill("#search", "</script>")
             watched.wait(f"{TALLY}.includes(' of ')")
             assert watched.page.evaluate("window.harmed") is None
@@ -461,6 +459,7 @@ def test_a_run_of_15_000_samples_stays_quick(tmp_path: Path, browser: Browser) -
         timed("search", lambda: page.fill("#search", "the answer to 14999 is"), found)
         timed("open", lambda: page.click(".item"), OPEN)
         page.keyboard.press("Escape")
+        watched.wait(BACK)  # else the focus would come back while the search is being emptied
         page.fill("#search", "")
         watched.wait(f"{TALLY} === '15,000 samples'")
         page.focus("#items")

@@ -18,6 +18,7 @@ from tests.support import hostile
 from tests.support.records import Item
 
 TEXTS = ("red", "green", "blue", "black")
+_METRIC = hostile.HANDLER + hostile.BIDI
 
 
 def choice(name: str, logprobs: Sequence[float], right: int, **about: Any) -> Item:
@@ -65,7 +66,10 @@ def hostile_items() -> list[Item]:
     items = [
         Item(
             f"item {i} {text}",
-            {"exact_match": Score("exact_match", 0.0, extracted=text)},
+            {
+                "exact_match": Score("exact_match", 0.0, extracted=text),
+                _METRIC: Score(_METRIC, 0.5),
+            },
             question=text,
             target=text,
             cluster=text,

@@ -2,7 +2,7 @@
 
 import { choicesTable, haveSameChoices } from "./choices.js";
 import { diffWords, showPieces } from "./diff.js";
-import { count, el, marked, number, plain, short, textBlock } from "./dom.js";
+import { count, el, marked, number, short, textBlock } from "./dom.js";
 import { columns, folded, prompt, section } from "./parts.js";
 
 /** @param {import("./parts.js").There[]} there */
@@ -78,7 +78,7 @@ function facts(request, response) {
   const [sampling, repeat] = request.kind === "generate" ? (request.rest ?? []) : [];
   if (sampling && typeof sampling === "object") {
     for (const [key, value] of Object.entries(sampling)) {
-      chips.push(chip(`${key} ${short(plain(JSON.stringify(value)), 60)}`));
+      chips.push(chip(`${key} ${short(JSON.stringify(value), 60)}`));
     }
   }
   if (repeat) chips.push(chip(`draw ${repeat + 1}`));

@@ -1,6 +1,6 @@
 // Choices with their log-probabilities: which is right, which was picked, by which metric.
 
-import { el, marked, number, plain, short } from "./dom.js";
+import { el, marked, number, short } from "./dom.js";
 
 const NOTE = "Share: the choice's part of all choices' probability (softmax of the log-probabilities).";
 
@@ -15,7 +15,7 @@ export function choicesTable(there) {
   const wide = there.length > 1;
   const names = [["log-probability", "num"], ["tokens", "num"], ["share", "num"], ["", ""]];
   const shown = wide ? names.filter(([name]) => name !== "tokens") : names;
-  const over = there.map(({ name }) => el("th.over", { scope: "colgroup", colspan: shown.length }, plain(name)));
+  const over = there.map(({ name }) => el("th.over", { scope: "colgroup", colspan: shown.length }, name));
   const head = [["choice", ""], ...there.flatMap(() => shown)].map(([text, name]) =>
     el(name ? `th.${name}` : "th", { scope: "col" }, text),
   );

@@ -1,4 +1,5 @@
-// Elements from plain data. Text goes in as text only: nothing here reads markup.
+// Elements from plain data. Text goes in as text only, with what would be unseen spelled out:
+// nothing here reads markup.
 
 /**
  * @param {string} tag a name, with classes behind dots: "span.chip.good"
@@ -13,9 +14,10 @@ export function el(tag, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
-    else node.setAttribute(key, value === true ? "" : String(value));
+    else node.setAttribute(key, value === true ? "" : plain(String(value)));
   }
-  node.append(...children.filter((child) => child || child === ""));
+  const shown = children.filter((child) => child || child === "");
+  node.append(...shown.map((child) => (typeof child === "string" ? plain(child) : child)));
   return node;
 }
 

@@ -1,7 +1,7 @@
 // One sample whole, of one run or of two side by side.
 
 import { answers } from "./answers.js";
-import { count, el, marked, number, plain, short, textBlock } from "./dom.js";
+import { count, el, marked, number, short, textBlock } from "./dom.js";
 import { asText, columns, folded, prompt, section } from "./parts.js";
 
 /**
@@ -32,10 +32,10 @@ function same(a, b) {
 }
 
 function heading(first, sides) {
-  const absent = sides.filter(({ side }) => !side).map(({ name }) => `${plain(name)} does not have it`);
-  const cluster = first.cluster === null ? null : `cluster ${plain(first.cluster)}`;
-  const slices = Object.entries(first.metadata).map(([key, value]) => `${plain(key)}: ${plain(asText(value))}`);
-  const chips = [plain(first.task), ...slices, cluster, ...absent].filter(Boolean).slice(0, 12);
+  const absent = sides.filter(({ side }) => !side).map(({ name }) => `${name} does not have it`);
+  const cluster = first.cluster === null ? null : `cluster ${first.cluster}`;
+  const slices = Object.entries(first.metadata).map(([key, value]) => `${key}: ${asText(value)}`);
+  const chips = [first.task, ...slices, cluster, ...absent].filter(Boolean).slice(0, 12);
   return el("p.chips", {}, ...chips.map((text) => el("span.chip", {}, short(text, 60))));
 }
 
@@ -68,7 +68,7 @@ function scoresTable(there) {
     ),
   );
   const wide = there.length > 1;
-  const over = el("tr", {}, el("td"), ...there.map(({ name }) => el("th.over", { scope: "colgroup", colspan: 2 }, plain(name))));
+  const over = el("tr", {}, el("td"), ...there.map(({ name }) => el("th.over", { scope: "colgroup", colspan: 2 }, name)));
   const head = ["metric", ...there.flatMap(() => ["value", "read, or why not scored"])];
   return el(
     "div.scroll",
@@ -98,7 +98,7 @@ function foldedTable(title, data) {
   const entries = typeof data === "object" && data ? Object.entries(data) : [["", data]];
   if (!entries.length) return null;
   const rows = entries.map(([key, value]) =>
-    el("tr", {}, el("th", { scope: "row" }, plain(key)), el("td", {}, textBlock(asText(value)))),
+    el("tr", {}, el("th", { scope: "row" }, key), el("td", {}, textBlock(asText(value)))),
   );
   return folded(`${title} (${count(entries.length, "field")})`, el("table.data", {}, el("tbody", {}, ...rows)));
 }

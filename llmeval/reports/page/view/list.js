@@ -1,6 +1,6 @@
 // A list of any length of which only the rows in sight exist.
 
-import { el, number, plain } from "./dom.js";
+import { el, number } from "./dom.js";
 import { STATUSES, gainOf, isBinary, metricOf, valuesOf } from "./query.js";
 
 const MARGIN = 8; // rows kept above and below what is in sight
@@ -109,12 +109,12 @@ export class ItemList {
   }
 
   what(row) {
-    const task = this.meta.tasks.length > 1 ? `${plain(this.meta.tasks[row.task].name)} · ` : "";
+    const task = this.meta.tasks.length > 1 ? `${this.meta.tasks[row.task].name} · ` : "";
     return el(
       "span.what",
       {},
-      el("span.snippet", { dir: "auto" }, plain(row.snippet)),
-      el("span.where", {}, task + plain(row.id)),
+      el("span.snippet", { dir: "auto" }, row.snippet),
+      el("span.where", {}, task + row.id),
     );
   }
 
@@ -128,7 +128,7 @@ export class ItemList {
 
   answers(row) {
     const given = row.sides.map((side) =>
-      el("span.given", { dir: "auto" }, side.status === null ? "not in this run" : plain(side.answer)),
+      el("span.given", { dir: "auto" }, side.status === null ? "not in this run" : side.answer),
     );
     const right = markOf(row, 0, this.metric, this.meta).textContent === "right";
     const wanted = row.target && !(right && row.sides.length === 1);
@@ -136,7 +136,7 @@ export class ItemList {
       "span.answers",
       {},
       ...given,
-      row.sides.length === 1 && wanted ? el("span.wanted", { dir: "auto" }, plain(row.target)) : null,
+      row.sides.length === 1 && wanted ? el("span.wanted", { dir: "auto" }, row.target) : null,
     );
   }
 }

@@ -1,6 +1,6 @@
 // Pieces that the parts of an open sample are made of.
 
-import { el, plain, textBlock } from "./dom.js";
+import { el, textBlock } from "./dom.js";
 
 /** @typedef {{ side: object, name: string }} There a run that has the sample, and its name */
 
@@ -17,7 +17,7 @@ export function folded(title, ...children) {
 /** One run as it is, two side by side. @param {There[]} there @param {(one: There, k: number) => Node} show */
 export function columns(there, show) {
   if (there.length === 1) return show(there[0], 0);
-  const parts = there.map((one, k) => el("div", {}, el("h4", {}, plain(one.name)), show(one, k)));
+  const parts = there.map((one, k) => el("div", {}, el("h4", {}, one.name), show(one, k)));
   return el("div.columns", {}, ...parts);
 }
 
@@ -25,7 +25,7 @@ export function columns(there, show) {
 export function prompt(turns) {
   if (typeof turns === "string") return textBlock(turns);
   const rows = turns.map(([role, content]) =>
-    el("div.turn", {}, el("div.role", {}, plain(role)), textBlock(content)),
+    el("div.turn", {}, el("div.role", {}, role), textBlock(content)),
   );
   return el("div.chat", {}, ...rows);
 }
