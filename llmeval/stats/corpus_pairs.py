@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from llmeval.stats.bootstrap import RESAMPLES, Score, bootstrap, bootstrap_sums
 from llmeval.stats.corpus import Options, Summed, score_median
 from llmeval.stats.intervals import Estimate, Floats, cluster_codes
+from llmeval.stats.paired import sum_with_random_signs
 
 EXACT_UNITS = 12  # up to here all 2^units exchanges are enumerated
-BATCH = 2_000_000  # numbers held at once
 
 
 def bootstrap_difference(a: Summed, b: Summed, **options: Unpack[Options]) -> Estimate:
@@ -112,18 +112,9 @@ def _share_of_random(
     resamples: int,
     rng: np.random.Generator,
 ) -> float | None:
-    """Units that differ alike are drawn together: how many of them are exchanged is binomial."""
-    kinds, counts = np.unique(moved, axis=0, return_counts=True)
-    batch = max(1, BATCH // len(kinds))
-    hits = 0
-    for start in range(0, resamples, batch):
-        shape = (min(batch, resamples - start), len(kinds))
-        swapped = rng.binomial(counts, 0.5, shape).astype(np.float64) @ kinds
-        reached = _reach(score, totals, swapped)
-        if reached is None:
-            return None
-        hits += int(reached.sum())
-    return (hits + 1) / (resamples + 1)
+    swapped = (moved.sum(axis=0) + sum_with_random_signs(moved, resamples, rng)) / 2
+    reached = _reach(score, totals, swapped)
+    return None if reached is None else (int(reached.sum()) + 1) / (resamples + 1)
 
 
 def _reach(

@@ -29,7 +29,7 @@ from llmeval.stats.intervals import (
 
 FEW_CLUSTERS = 20  # that differ; with fewer, Student's interval misses far too often
 EXACT_CLUSTERS = 12  # up to here all 2^G sign flips are enumerated
-BATCH = 2_000_000  # random signs held at once
+BATCH = 2_000_000  # binomial draws held at once
 BINOMIAL_COST = 8  # signs, that a binomial draw takes the time of
 
 
@@ -127,7 +127,8 @@ def permutation_test(
     reached = abs(float(sums.sum())) - 1e-9 * float(moved.sum())
     if len(moved) <= EXACT_CLUSTERS:
         return float(np.mean(np.abs(_all_signs(len(moved)) @ moved) >= reached))
-    hits = _count_random(moved, reached, resamples, np.random.default_rng(seed))
+    drawn = sum_with_random_signs(moved[:, None], resamples, np.random.default_rng(seed))
+    hits = int(np.sum(np.abs(drawn) >= reached))
     return (hits + 1) / (resamples + 1)
 
 
@@ -137,31 +138,25 @@ def _all_signs(units: int) -> Floats:
     return (bits * 2.0 - 1.0).astype(np.float64)
 
 
-def _count_random(moved: Floats, reached: float, resamples: int, rng: np.random.Generator) -> int:
-    """Count random assignments of signs whose sum is at least as far from 0 as `reached`."""
-    sizes, counts = np.unique(moved, return_counts=True)
-    if len(sizes) * BINOMIAL_COST > len(moved):
-        return int(np.sum(np.abs(_flip_by_bytes(moved, resamples, rng)) >= reached))
-    hits = 0
-    batch = max(1, BATCH // len(sizes))
-    for start in range(0, resamples, batch):
-        # Of those that moved equally far, how many go up is binomial.
-        ups = rng.binomial(counts, 0.5, (min(batch, resamples - start), len(sizes)))
-        hits += int(np.sum(np.abs((2 * ups - counts) @ sizes) >= reached))
-    return hits
+def sum_with_random_signs(rows: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+    """Return [resamples, d] sums of [units, d] rows, each taken with a random sign.
 
-
-def _flip_by_bytes(moved: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """Return [resamples] sums with random signs.
-
-    A random byte picks the sum of eight units from a table of all their signs: an eighth of the
-    random numbers, and of the additions.
+    Of rows that are alike, how many are taken with a plus is binomial. Where few are, a random byte
+    picks the sum of eight rows from a table of all their signs: an eighth of the random numbers,
+    and of the additions.
     """
-    eights = np.pad(moved, (0, -len(moved) % 8)).reshape(-1, 8)
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    sums = np.zeros((resamples, rows.shape[1]))
+    if len(kinds) * BINOMIAL_COST <= len(rows):
+        batch = max(1, BATCH // len(kinds))
+        for start in range(0, resamples, batch):
+            part = sums[start : start + batch]
+            part += (2 * rng.binomial(counts, 0.5, (len(part), len(kinds))) - counts) @ kinds
+        return sums
     signs = _all_signs(8)
-    sums = np.zeros(resamples)
-    for eight in eights:
-        sums += (signs @ eight)[rng.integers(0, 256, resamples, dtype=np.uint8)]
+    for start in range(0, len(rows), 8):
+        eight = rows[start : start + 8]
+        sums += (signs[:, : len(eight)] @ eight)[rng.integers(0, 256, resamples, dtype=np.uint8)]
     return sums
 
 
