@@ -78,6 +78,7 @@ def test_a_question_that_never_gets_through_is_errored_with_its_reason(tmp_path:
     assert set(result.scores["reason"].to_pylist()) == {"the answer is not JSON (2 attempts)"}
 
 
+@pytest.mark.slow
 def test_a_server_that_is_restarted_is_waited_for(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, 200)
     with (
@@ -240,6 +241,7 @@ def test_minutes_end_the_run_although_a_call_hangs(tmp_path: Path) -> None:
         assert run(workspace, server).path == folder
 
 
+@pytest.mark.slow
 def test_hung_calls_hold_up_nobody_else(tmp_path: Path) -> None:
     """Two percent hang for longer than all others take: the others are done meanwhile."""
     workspace = make_workspace(tmp_path, 500)
