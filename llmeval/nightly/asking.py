@@ -21,6 +21,7 @@ from llmeval.core import (
     fingerprint,
 )
 from llmeval.engine import Progress
+from llmeval.models.kinds import plain_settings, read_settings
 from llmeval.nightly.file import Nightly, NightlyModel
 from llmeval.nightly.folder import NightFolder, Slot
 from llmeval.reports.regress.baseline import Baseline, open_baseline
@@ -29,6 +30,12 @@ from llmeval.reports.regress.night import Side
 from llmeval.run_spec import RunSpec, make_spec
 from llmeval.runs import Run
 from llmeval.session import execute
+
+_PACE = frozenset(
+    "batch_size key_env max_attempts max_connections pack_size patience price_cached price_input"
+    " price_output requests_per_minute threads timeout tokens_per_minute workers".split()
+)
+"""Settings that decide how fast answers come and what they cost."""
 
 MakeProgress = Callable[[RunSpec], Progress]
 
@@ -55,11 +62,9 @@ class Asking:
         Raises:
             UsageError: a baseline is a run of this very night.
         """
+        ids = {run.id for _, run in self._night.runs()}
         for label, baseline in self.baselines.items():
-            inside = isinstance(baseline, Baseline) and (
-                self._night.path.resolve() in baseline.run.path.resolve().parents
-            )
-            if inside:
+            if isinstance(baseline, Baseline) and baseline.run.id in ids:  # or a copy of it
                 raise UsageError(
                     f"night {self._night.name} is the baseline of {label} itself",
                     mend="the next night is compared with it; --fresh begins another one now",
@@ -75,7 +80,7 @@ class Asking:
         notes: list[str] = []
         if self._file.sentinel is not None:  # after all models: a budget cuts it first
             for number, entry in enumerate(self._file.all_models):
-                if sides[number].fault is None:
+                if sides[number].complete:
                     repeats = self._repeat(entry, self._file.sentinel.repeats, progress, notes)
                     sides[number] = replace(sides[number], repeats=tuple(repeats))
         return sides, notes
@@ -97,8 +102,9 @@ class Asking:
         repeats: list[Run] = []
         for draw in range(1, draws + 1):
             run, fault = self._ask(entry, Slot(entry.label, draw), progress)
-            if run is None or fault is not None:
-                notes.append(f"{entry.label}: the sentinel is not whole: {fault}")
+            if run is None or fault is not None or run.status != "complete":
+                why = fault or "too many of its items got no answer"
+                notes.append(f"{entry.label}: the sentinel is not whole: {why}")
                 break
             repeats.append(run)
         return repeats
@@ -122,9 +128,8 @@ class Asking:
             raise
         except LlmevalError as error:
             return self._night.newest(slot), tell_failure(error)
-        if run.status != "complete":
-            return run, tell_errors(run)
-        self._night.note(slot, asked, run)
+        if run.status == "complete":  # else errored items are asked again by the same command
+            self._night.note(slot, asked, run)
         return run, None
 
     def spec(self, entry: NightlyModel, slot: Slot) -> RunSpec:
@@ -197,20 +202,12 @@ def _digest_asked(spec: RunSpec) -> str:
 
 
 def digest_settings(entry: NightlyModel) -> str:
-    """Return the digest of a model's name and settings."""
-    return fingerprint([entry.model, entry.model_settings], 8)
+    """Return the digest of a model's name and of the settings that its answers may depend on."""
+    told, _ = plain_settings(read_settings(entry.model, entry.model_settings))
+    return fingerprint([entry.model, {k: told[k] for k in told if k not in _PACE}], 8)
 
 
 def tell_failure(error: LlmevalError) -> Fault:
     """Return what stopped a run, as a fault."""
     what = f"{error.where}: {error.what}" if error.where else error.what
     return Fault("run invalid", what, error.mend or "the same command continues")
-
-
-def tell_errors(run: Run) -> Fault:
-    """Return that too many samples of a run errored."""
-    return Fault(
-        "too many errors",
-        f"run {run.id} is {run.status}",
-        "see not_scored in its summary.json; the same command asks errored items again",
-    )

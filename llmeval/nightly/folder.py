@@ -21,7 +21,7 @@ from llmeval.runs.files import storage_errors, write_json
 from llmeval.runs.find import list_run_ids
 
 NIGHTS, NOTES = "nights", "night.json"
-_LONGEST = datetime.timedelta(hours=24)
+_LONGEST = datetime.timedelta(hours=20)  # less than from one night's start to the next one's
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,9 @@ def open_night(
     todays = [night for night in nights if night.name.split(".")[0] == today]
     if todays and not fresh:
         return todays[-1]
-    name = f"{today}.{len(todays) + 1}" if todays else today
+    verdicts = [path.stem for path in folder.glob(f"{today}*.json")]  # of folders that are gone
+    taken = [_order(name)[1] for name in [*verdicts, *(night.name for night in todays)]]
+    name = f"{today}.{max(taken) + 1}" if taken else today
     night = NightFolder(folder / NIGHTS / name, name, {"started": now.isoformat(), "runs": {}})
     night._write()
     return night

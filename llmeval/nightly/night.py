@@ -10,7 +10,7 @@ from typing import Any
 
 from llmeval.core import InvalidResult, UsageError
 from llmeval.home import find_workspace
-from llmeval.nightly.asking import Asking, MakeProgress, digest_settings, tell_errors
+from llmeval.nightly.asking import Asking, MakeProgress, digest_settings
 from llmeval.nightly.file import Nightly, NightlyModel, check_tasks
 from llmeval.nightly.folder import NightFolder, Slot, open_night
 from llmeval.nightly.planning import Plan, make_plan
@@ -19,7 +19,9 @@ from llmeval.reports.regress.baseline import Baseline, Pin, open_baseline
 from llmeval.reports.regress.faults import Fault
 from llmeval.reports.regress.night import Night, Side, judge_night
 from llmeval.reports.regress.nights import (
+    HISTORY,
     LOCK,
+    STATE,
     State,
     forget_nights,
     read_state,
@@ -76,10 +78,11 @@ def run_night(
         if tell is not None:
             tell(plan)
         sides, notes = asking.ask_all(progress)
+        notes += _note_lost(folder)
         told: dict[str, Any] = {"plan": plan.units, "notes": notes, "took": asking.took()}
         result, state = _judge(nightly, sides, state, night.name, **told)
         _keep(folder, result, state)
-        if all(side.fault is None for side in sides):
+        if all(side.complete for side in sides):
             night.close()
         return result
 
@@ -133,7 +136,7 @@ def judge_records(nightly: Nightly, runs: Sequence[Run], *, out: str | Path | No
             baseline = open_baseline(entry.pin, out)
             sides.append(_recorded_side(entry.label, baseline, run, digest_settings(entry)))
         name = "+".join(run.id for run in runs)
-        result, state = _judge(nightly, sides, state, name)
+        result, state = _judge(nightly, sides, state, name, notes=_note_lost(folder))
         _keep(folder, result, state)
         return result
 
@@ -173,14 +176,12 @@ def forget(nightly: Nightly, out: str | Path | None = None) -> int:
 
 
 def _recorded_side(label: str, baseline: Baseline | Fault, run: Run, settings: str) -> Side:
-    if isinstance(baseline, Baseline) and baseline.run.path.resolve() == run.path.resolve():
+    if isinstance(baseline, Baseline) and baseline.run.id == run.id:  # or a copy of it
         what = "a record is not compared with itself"
         raise UsageError(what, where=str(run.path), mend="name two records")
     fault = None
-    if run.status == "interrupted":
+    if run.status not in ("complete", "invalid"):
         fault = Fault("interrupted", f"run {run.id} is not at its end", "continue it, then judge")
-    elif run.status != "complete":
-        fault = tell_errors(run)
     return Side(
         label=label,
         baseline=baseline,
@@ -274,6 +275,13 @@ def _require_state(folder: Path) -> State:
     if isinstance(state, Fault):
         raise InvalidResult(f"{state.kind}: {state.what}", mend=state.mend)
     return state
+
+
+def _note_lost(folder: Path) -> list[str]:
+    """Say so where there were nights, and what they showed is gone."""
+    if (folder / STATE).exists() or not (folder / HISTORY).exists():
+        return []
+    return [f"evidence over nights begins anew: {folder / STATE} is gone, and nights there were"]
 
 
 @contextlib.contextmanager

@@ -31,9 +31,18 @@ def test_a_night_that_was_broken_off_goes_on_after_midnight(tmp_path: Path) -> N
     assert open_night(tmp_path, now=at(2, 1)).path == begun.path
 
 
-def test_one_that_was_broken_off_days_ago_is_left(tmp_path: Path) -> None:
+def test_one_that_was_broken_off_a_night_ago_is_left(tmp_path: Path) -> None:
     open_night(tmp_path, now=at(1))
-    assert open_night(tmp_path, now=at(3)).name == "2026-03-03"
+    early = at(2) - datetime.timedelta(seconds=1)  # cron is not always as punctual
+    assert open_night(tmp_path, now=early).name == "2026-03-02"
+
+
+def test_another_night_never_takes_the_name_of_one_that_is_gone(tmp_path: Path) -> None:
+    for _ in range(3):
+        night = open_night(tmp_path, fresh=True, now=at(1))
+        end(tmp_path, night)
+    (tmp_path / "nights" / "2026-03-01").rename(tmp_path / "gone")
+    assert open_night(tmp_path, fresh=True, now=at(1)).name == "2026-03-01.4"
 
 
 def test_a_night_with_its_verdict_comes_back_unless_another_is_wanted(tmp_path: Path) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+from typing import Any
 
 import pytest
 import yaml
 
 from llmeval.core import InvalidResult, UsageError
 from llmeval.nightly import forget, judge_records, plan_night, run_night, set_baselines
+from llmeval.nightly.asking import digest_settings
+from llmeval.nightly.file import NightlyModel
 from llmeval.nightly.folder import list_nights
 from llmeval.nightly.night import state_folder
 from llmeval.reports.regress.baseline import digest_scores
 from llmeval.reports.regress.verdicts import Outcome
+from llmeval.reports.regress.words import list_changes
 from tests.nightly.conftest import Job
 
 
@@ -65,6 +70,27 @@ def test_the_first_night_has_no_baseline_and_can_become_it(job: Job) -> None:
     assert job.nightly.file.all_models[0].pin.digest == digest == digest_scores(run)
     with pytest.raises(UsageError, match="is the baseline of openai:mock-model itself"):
         run_night(job.nightly, out=job.out)
+    copy = job.folder / "baselines" / run.path.name
+    shutil.copytree(run.path, copy)
+    set_baselines(job.nightly, str(copy), job.out)
+    with pytest.raises(UsageError, match="is the baseline of openai:mock-model itself"):
+        run_night(job.nightly, out=job.out)
+
+
+def test_what_else_changed_is_told_though_it_passes(job: Job) -> None:
+    job.pin()
+    night = job.night(system_fingerprint="fp_new")
+    assert night.outcome is Outcome.PASS
+    (line,) = list_changes(night)
+    assert "model at the provider: answers are by mock-model (fp_mock) -> mock-model" in line
+
+
+def test_evidence_outlives_another_pace_but_not_other_settings() -> None:
+    def digest(**settings: Any) -> str:
+        return digest_settings(NightlyModel(model="openai:m", model_settings=settings))
+
+    assert digest(max_connections=4, timeout=30.0) == digest()
+    assert digest(reasoning_effort="low") != digest()
 
 
 def test_a_baseline_that_is_swapped_makes_the_night_invalid(job: Job) -> None:
@@ -183,6 +209,15 @@ def test_evidence_can_be_forgotten(job: Job) -> None:
     job.night()
     assert forget(job.nightly, job.out) == 1
     assert job.state()["units"][0]["nights"] == []
+
+
+def test_evidence_that_is_gone_is_not_begun_anew_silently(job: Job) -> None:
+    job.pin()
+    job.night()
+    (state_folder(job.nightly, job.out) / "state.json").unlink()
+    again = run_night(job.nightly, out=job.out)
+    assert "state.json is gone" in again.notes[0]
+    assert run_night(job.nightly, out=job.out).notes == ()
 
 
 def test_a_misspelt_tolerance_is_found_before_anything_is_asked(job: Job) -> None:

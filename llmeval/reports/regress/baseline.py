@@ -10,7 +10,7 @@ from pathlib import Path
 from llmeval.core import StorageError, UsageError
 from llmeval.reports.regress.faults import Fault
 from llmeval.runs import Run, load_run
-from llmeval.runs.find import find_run
+from llmeval.runs.find import LATEST, find_run
 from llmeval.runs.record import SCORES
 
 _CHUNK = 1 << 20
@@ -49,6 +49,9 @@ def open_baseline(pin: Pin | None, out: str | Path | None = None) -> Baseline | 
     set_it = "--set-baseline RUN pins one, --set-baseline latest the newest night's"
     if pin is None:
         return Fault("baseline missing", "none is pinned", set_it)
+    if pin.path == LATEST:
+        what = "`latest` pins nothing: it is another run every night"
+        return Fault("baseline missing", what, set_it)
     try:
         run = find_run(pin.path, out)
         status = run.status

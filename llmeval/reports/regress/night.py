@@ -28,6 +28,7 @@ from llmeval.reports.regress.verdicts import (
 )
 from llmeval.reports.scores import ScoreTable, read_scores
 from llmeval.reports.triage import Triage, triage
+from llmeval.reports.triage.changes import Change, find_changes
 from llmeval.reports.triage.regrade import Regrader
 from llmeval.runs import Run
 
@@ -42,7 +43,7 @@ class Side:
         label: as the nightly file calls it; the run's model by default.
         baseline: or why there is none.
         tonight: its run; None where it left no readable record.
-        fault: why its run is not to be judged, as a whole.
+        fault: why its run did not come to its end, or is not to be judged.
         repeats: the records of tonight's sentinel.
         asked: the tasks that were asked for, for a run that left nothing.
         only: judge only these tasks or groups.
@@ -62,6 +63,12 @@ class Side:
     settings: str = ""
     stale: str | None = None
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to be asked."""
+        run = self.tonight
+        return self.fault is None and run is not None and run.status == "complete"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelNight:
@@ -69,12 +76,14 @@ class ModelNight:
 
     Attributes:
         drift, triage: by task and metric.
+        changes: what else is not as it was with the baseline.
     """
 
     side: Side
     units: tuple[Judged, ...]
     drift: Mapping[tuple[str, str], Drift] = field(default_factory=dict)
     triage: Mapping[tuple[str, str], Triage] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -164,7 +173,20 @@ def _pair_side(side: Side, settings: GateSettings) -> _Paired:
         return None, [without_pairs(name, settings, fault) for name in names]
     leaves = sorted({leaf for name in names for leaf in name.leaves})
     table = read_scores([side.baseline.run, side.tonight], tasks=leaves, names=True)
-    return table, [pair(table, name, settings) for name in names]
+    found = [pair(table, name, settings) for name in names]
+    if side.tonight.status != "complete":
+        found = [
+            replace(pairs, fault=pairs.fault or _doubt(side.tonight, pairs)) for pairs in found
+        ]
+    return table, found
+
+
+def _doubt(run: Run, pairs: Pairs) -> Fault | None:
+    """Return that an invalid run decides nothing, but of a unit that got all of its answers."""
+    if not (pairs.counts.errored or pairs.counts.missing):
+        return None
+    what = f"too many items of run {run.id} got no answer"
+    return Fault("run invalid", what, "the same command asks errored items again")
 
 
 def _name_units(side: Side, settings: GateSettings) -> list[UnitName]:
@@ -239,6 +261,7 @@ def _describe(
     if table is None or side.tonight is None or isinstance(side.baseline, Fault):
         return ModelNight(side, tuple(units))
     baseline = side.baseline
+    changes = tuple(find_changes(baseline.run, side.tonight))
     regraders = (regrader(baseline.run), regrader(side.tonight)) if regrader else None
     drift: dict[tuple[str, str], Drift] = {}
     found: dict[tuple[str, str], Triage] = {}
@@ -251,7 +274,8 @@ def _describe(
         noise = measure_noise([side.tonight, *side.repeats], name, unscored)
         before = measure_noise([baseline.run, *baseline.repeats], name, unscored)
         difference = unit.difference.value if unit.difference else None
-        if weighed := weigh_drift(difference, len(pairs.differences), noise, before):
+        span = pairs.bounds[1]
+        if weighed := weigh_drift(difference, len(pairs.differences), noise, before, span):
             drift[key] = weighed
         if _deserves_triage(unit):
             found[key] = triage(
@@ -261,8 +285,9 @@ def _describe(
                 worst=_worst_score(pairs),
                 higher_is_better=pairs.higher_is_better,
                 regraders=regraders,
+                changes=changes,
             )
-    return ModelNight(side, tuple(units), drift, found)
+    return ModelNight(side, tuple(units), drift, found, changes)
 
 
 def _deserves_triage(unit: Judged) -> bool:

@@ -1,7 +1,7 @@
 """What is kept from night to night: the evidence of each unit, and a line of history a night.
 
-``state.json`` holds the log e-values of every night that counts. A night counts once, by the id of
-its run; the evidence begins anew where what it is about changed: the pinned baseline, the
+``state.json`` holds the log e-values of every night that counts. A night counts once, by its name and
+by the id of its run; the evidence begins anew where what it is about changed: the pinned baseline, the
 tolerance, the form of asking, the model's settings.
 """
 
@@ -156,7 +156,10 @@ def count_night(
     said = about.of(pairs)
     kept, begun_anew = _continue(state.find(key), key, said)
     nights = list(kept.nights)
-    if why_not is None and run_id not in {n.run_id for n in nights}:
+    known = run_id in {n.run_id for n in nights}
+    if not known and why_not is None and night in {n.night for n in nights}:
+        why_not = f"night {night} counts already, with another run"
+    if not known and why_not is None:
         nights.append(_weigh(pairs, run_id, night))
     kept = kept.model_copy(update={"nights": nights})
     e_value = combine_nights([n.log_evidence for n in nights]) if nights else 1.0

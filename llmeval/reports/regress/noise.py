@@ -18,6 +18,7 @@ from llmeval.runs import Run
 from llmeval.stats import decoding_stderr
 
 _STANDS_OUT = 2.0  # SDs of decoding
+_UNSEEN = 0.05  # chance that no item moves, of the largest noise that is held possible then
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +45,37 @@ class Drift:
         tonight: noise of tonight's answers; ``baseline`` of the baseline's, None where it was not
             repeated and tonight's stands for it.
         difference: of the two means; positive is better.
-        sd: its standard deviation by decoding alone.
-        z: the difference divided by that; None where no noise was seen.
+        sd: its standard deviation by decoding alone; the largest possible where ``unseen``.
+        unseen: whether all answers repeated, so that noise is only known to be small.
     """
 
     tonight: Noise
     baseline: Noise | None
     difference: float
     sd: float
-    z: float | None
+    unseen: bool = False
+
+    @property
+    def z(self) -> float:
+        """The difference in SDs."""
+        return self.difference / self.sd
 
     @property
     def stands_out(self) -> bool:
         """Whether decoding alone does not explain the difference."""
-        return self.difference != 0 and (self.z is None or abs(self.z) >= _STANDS_OUT)
+        return abs(self.z) >= _STANDS_OUT
 
     @property
     def says(self) -> str:
         """What it means."""
-        if self.z is None:
-            same = "answers repeat exactly on one night"
-            return f"{same}, so the difference is drift" if self.difference else same
-        verdict = "more than decoding explains" if self.stands_out else "decoding explains it"
-        return f"the difference is {abs(self.z):.1f} times the SD of decoding: {verdict}"
+        most = " at most" if self.unseen else ""
+        same = f"all {self.tonight.items} sentinel items got the same score each time; "
+        noise = f"decoding alone moves the mean by {self.sd:.3f} (SD{most})"
+        text = f"{same if self.unseen else ''}{noise}"
+        if not self.difference:
+            return text
+        verdict = "this is drift" if self.stands_out else "it can be noise"
+        return f"{text}, the difference is {abs(self.z):.1f} times that: {verdict}"
 
 
 def measure_noise(
@@ -111,11 +120,26 @@ def _common_values(scores: Scores, found: Matched, unscored: float | None) -> Fl
 
 
 def weigh_drift(
-    difference: float | None, n: int, tonight: Noise | None, baseline: Noise | None
+    difference: float | None,
+    n: int,
+    tonight: Noise | None,
+    baseline: Noise | None,
+    span: float = 1.0,
 ) -> Drift | None:
-    """Compare a mean difference over n items with what decoding makes of it."""
+    """Compare a mean difference over n items with what decoding makes of it.
+
+    That no item of a few moved does not say that none would. An item that is right with probability
+    p has the variance p (1 - p), and two draws of it differ with twice that; so the mean variance
+    is at most half of the largest share of moving items of which none is seen with 5%.
+
+    Args:
+        span: greatest value of the metric less the least.
+    """
     if tonight is None or difference is None or n == 0:
         return None
     before = baseline or tonight
-    sd = math.hypot(tonight.sd, before.sd) / math.sqrt(n)
-    return Drift(tonight, baseline, difference, sd, difference / sd if sd > 0 else None)
+    variance = tonight.sd**2 + before.sd**2
+    unseen = variance == 0
+    if unseen:
+        variance = span**2 * (1 - _UNSEEN ** (1 / tonight.items))
+    return Drift(tonight, baseline, difference, math.sqrt(variance / n), unseen)

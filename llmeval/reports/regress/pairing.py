@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +21,6 @@ from llmeval.runs import Run
 Clusters = NDArray[np.int64] | None
 """[n] labels; None where every item stands alone."""
 
-_AGAIN = "run it again; the same night continues"
 _PIN = "pin a new baseline with --set-baseline"
 
 
@@ -31,7 +31,7 @@ class Counts:
     Args:
         baseline, tonight: items of each run.
         compared: items with a number in both.
-        errored: of tonight's, those without an answer.
+        errored, errored_before: of tonight's, of the baseline's, those without an answer.
         lost: items with a number in the baseline and an answer tonight that could not be judged.
         regained: the other way round.
         missing, new: items that only the baseline, only tonight's run has.
@@ -43,6 +43,7 @@ class Counts:
     tonight: int = 0
     compared: int = 0
     errored: int = 0
+    errored_before: int = 0
     lost: int = 0
     regained: int = 0
     missing: int = 0
@@ -109,7 +110,8 @@ def pair(table: ScoreTable, name: UnitName, settings: GateSettings) -> Pairs:
     counts = sum((part.counts for part in parts), Counts())
     joined = _join(name, settings, entry["higher_is_better"], parts, counts)
     fault = _find_fault(baseline, tonight, joined, settings, parts)
-    return replace(joined, fault=fault, notes=tuple(_tell(baseline, tonight, joined)))
+    judged = replace(joined, fault=fault)
+    return replace(judged, notes=tuple(_tell(baseline, tonight, judged)))
 
 
 # -- one task --------------------------------------------------------------------------------------
@@ -152,6 +154,7 @@ def _pair_leaf(table: ScoreTable, task: str, metric: str) -> _Leaf:
         tonight=int(present[1].sum()),
         compared=int(scored.all(axis=0).sum()),
         errored=int(errored[1].sum()),
+        errored_before=int(errored[0].sum()),
         lost=int((scored[0] & ~scored[1] & judgeable[1]).sum()),
         regained=int((scored[1] & ~scored[0] & judgeable[0]).sum()),
         missing=count(1, "missing"),
@@ -262,19 +265,24 @@ def _find_fault(
         return Fault("prompt changed", what, f"ask as before, or {_PIN}")
     if counts.errored > settings.max_errors * counts.tonight:
         what = f"{counts.errored} of {counts.tonight} items got no answer"
-        return Fault("too many errors", what, "see scores.parquet for reasons; " + _AGAIN)
-    if not counts.compared:
-        return Fault("nothing measured", "no item has a number in both runs", _AGAIN)
-    return _find_unfit(pairs, settings)
+        what += _tell_reasons(tonight, name, "errored")
+        return Fault("too many errors", what, "the same command asks errored items again")
+    if counts.errored_before > settings.max_errors * counts.baseline:
+        what = f"in the baseline, {counts.errored_before} of {counts.baseline} got no answer"
+        return Fault("too many errors", what, _PIN)
+    return _find_unfit(tonight, pairs, settings)
 
 
-def _find_unfit(pairs: Pairs, settings: GateSettings) -> Fault | None:
+def _find_unfit(tonight: Run, pairs: Pairs, settings: GateSettings) -> Fault | None:
     counts, metric = pairs.counts, pairs.name.metric
     scored = counts.compared + counts.lost
     if settings.unscored == "invalid" and counts.lost > settings.max_coverage_drop * scored:
         what = f"{counts.lost} of {scored} answers could be judged in the baseline and not tonight"
+        what += _tell_reasons(tonight, pairs.name, "unscored")
         mend = "see the triage; `unscored: wrong` counts such answers as wrong"
         return Fault("coverage dropped", what, mend)
+    if not counts.compared:
+        return Fault("nothing measured", "no item has a number in both runs", _PIN)
     if pairs.range is None:
         what = f"{metric} is no share, and its range is not known"
         return Fault("not comparable", what, f"say it: ranges: {{{metric}: [LEAST, GREATEST]}}")
@@ -283,7 +291,19 @@ def _find_unfit(pairs: Pairs, settings: GateSettings) -> Fault | None:
     if values.min() < low or values.max() > high:
         what = f"{metric} is {values.min():g} to {values.max():g}, outside [{low:g}, {high:g}]"
         return Fault("not comparable", what, "mend the range under ranges:")
+    if pairs.tolerance >= high - low:
+        what = f"a tolerance of {pairs.tolerance:g} allows {metric} any drop there can be"
+        return Fault("not comparable", what, f"a tolerance is below {high - low:g}")
     return None
+
+
+def _tell_reasons(run: Run, name: UnitName, status: str) -> str:
+    """Return the most frequent reason why items of a unit have no number, as a summary has it."""
+    found: Counter[str] = Counter()
+    for leaf in name.leaves:
+        found.update(run.summary["tasks"][leaf]["metrics"][name.metric].get("not_scored") or {})
+    reasons = [(count, reason) for reason, count in found.items() if reason.startswith(status)]
+    return f", most often: {max(reasons)[1].partition(': ')[2]}" if reasons else ""
 
 
 def _other_data(baseline: Run, tonight: Run, name: UnitName) -> bool:
@@ -324,8 +344,10 @@ def _tell(baseline: Run, tonight: Run, pairs: Pairs) -> list[str]:
             f"{counts.lost} answers could be judged in the baseline only,"
             f" {counts.regained} only now"
         )
-    if counts.errored:
+    if counts.errored and not pairs.fault:
         notes.append(f"{counts.errored} items got no answer")
+    if counts.errored_before and not pairs.fault:
+        notes.append(f"{counts.errored_before} items got no answer in the baseline")
     if _other_data(baseline, tonight, pairs.name) and not pairs.fault:
         notes.append("the data set changed, the items that were asked did not")
     return notes

@@ -43,6 +43,7 @@ def _model(night: Night, model: ModelNight) -> dict[str, Any]:
         "verdict": model.outcome.value,
         "run": _run(side.tonight),
         "baseline": _baseline(side.baseline),
+        "changes": [asdict(change) for change in model.changes],
         "sentinel": [str(run.path) for run in side.repeats],
         "units": [_unit(night, model, unit) for unit in model.units],
     }
@@ -82,7 +83,7 @@ def _unit(night: Night, model: ModelNight, unit: Judged) -> dict[str, Any]:
         "needed_n": unit.needed_n,
         "counts": asdict(pairs.counts),
         "evidence": None if unit.evidence is None else asdict(unit.evidence),
-        "drift": None if drift is None else asdict(drift) | {"says": drift.says},
+        "drift": None if drift is None else asdict(drift) | {"z": drift.z, "says": drift.says},
         "triage": None if found is None else asdict(found),
         "notes": list_notes(night, model, unit),
     }

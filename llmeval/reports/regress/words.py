@@ -258,6 +258,15 @@ def explain_control(night: Night) -> list[str]:
     return lines
 
 
+def list_changes(night: Night) -> list[str]:
+    """Return what else is not as it was with the baselines, a line each."""
+    return [
+        f"changed since the baseline of {model.side.label}: {change}"
+        for model in night.models
+        for change in model.changes
+    ]
+
+
 def explain_sentinel(night: Night) -> list[str]:
     """Return what the sentinel saw of each model, a sentence each."""
     lines = []
@@ -279,6 +288,7 @@ def list_closing(night: Night) -> list[str]:
     cost = explain_cost(night)
     return [
         *night.notes,
+        *list_changes(night),
         *explain_sentinel(night),
         *explain_control(night),
         *([cost] if cost else []),

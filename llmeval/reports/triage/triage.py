@@ -10,7 +10,7 @@ from llmeval.core import Generation, Loglikelihood
 from llmeval.reports.scores import ScoreTable
 from llmeval.reports.triage.bias import Favoured, find_favoured
 from llmeval.reports.triage.causes import CAUSES, MEANINGS, Cause
-from llmeval.reports.triage.changes import Change, find_changes
+from llmeval.reports.triage.changes import Change
 from llmeval.reports.triage.items import Moved, Side, as_label, read_moved, read_picks
 from llmeval.reports.triage.refusals import is_refusal
 from llmeval.reports.triage.regrade import CannotRegrade, Regrader
@@ -65,7 +65,6 @@ class Triage:
         drop: how much the mean of these items is worse; what is not scored counts as worst.
         tallies: causes with any item, in the order in which they are looked for.
         favoured: labels that wrong answers have come to favour.
-        changes: what else changed between the runs.
         notes: what could not be looked for, and why.
         says: the main cause in a sentence.
     """
@@ -76,7 +75,6 @@ class Triage:
     drop: float
     tallies: tuple[Tally, ...]
     favoured: tuple[Favoured, ...] = ()
-    changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
     says: str = ""
 
@@ -89,6 +87,7 @@ def triage(
     worst: float = 0.0,
     higher_is_better: bool = True,
     regraders: tuple[Regrader, Regrader] | None = None,
+    changes: Sequence[Change] = (),
 ) -> Triage:
     """Give every item that moved a cause.
 
@@ -97,11 +96,12 @@ def triage(
         tasks: a unit's: the task, or the members of a group.
         worst: the score that stands for none.
         regraders: of the two runs; without them nothing is put down to format.
+        changes: what else changed between the runs; the first is named beside the cause.
     """
     study = _Study(table, metric, worst, 1 if higher_is_better else -1, regraders)
     for task in tasks:
         study.add(task)
-    return study.conclude()
+    return study.conclude(changes)
 
 
 class _Study:
@@ -191,12 +191,10 @@ class _Study:
         )
         return [str(name) for name in scores.sample_id[rows]]
 
-    def conclude(self) -> Triage:
+    def conclude(self, changes: Sequence[Change]) -> Triage:
         drop = sum(item.amount for item, _, _ in self._causes) / self._size if self._size else 0.0
         tallies = [self._tally(cause, drop) for cause in CAUSES]
         kept = tuple(tally for tally in tallies if tally.lost or tally.gained)
-        baseline, tonight = self._table.runs
-        changes = tuple(find_changes(baseline, tonight))
         lost = sum(item.lost for item, _, _ in self._causes)
         return Triage(
             items=self._size,
@@ -205,7 +203,6 @@ class _Study:
             drop=drop,
             tallies=kept,
             favoured=tuple(self._favoured),
-            changes=changes,
             notes=tuple(dict.fromkeys(self._notes)),
             says=_say(kept, drop, self._favoured, changes),
         )

@@ -114,9 +114,48 @@ def test_dropped_coverage_and_answers_that_count_as_wrong(tmp_path: Path) -> Non
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
-    after = [replace(item, scores={"acc": UNSCORED}) for item in items_of([1.0] * 20)]
-    runs = records(tmp_path, {"task": items_of([1.0] * 20)}, {"task": after})
+    unread = [replace(item, scores={"acc": UNSCORED}) for item in items_of([1.0] * 20)]
+    runs = records(tmp_path, {"task": unread}, {"task": unread}, status="invalid")
     assert kind_of(only_unit(runs)) == "nothing measured"
+
+
+def test_a_run_without_one_readable_answer_is_told_with_its_cause(tmp_path: Path) -> None:
+    before, answer = items_of([1.0] * 100), "I'm sorry, but I can't help with that."
+    after = [replace(item, scores={"acc": UNSCORED}, answer=answer) for item in before]
+    runs = records(tmp_path, {"task": before}, {"task": after}, status="invalid")
+    night, _ = night_of(runs)
+    (unit,) = night.units
+    assert kind_of(unit) == "coverage dropped"
+    assert unit.fault is not None and "most often: no letter" in unit.fault.what
+    (found,) = night.models[0].triage.values()
+    assert found.says.startswith("mostly refusal (100% of the net drop)")
+    assert only_unit(runs, GateSettings(unscored="wrong")).outcome is Outcome.REGRESSED
+
+
+def test_of_an_invalid_run_only_what_got_all_answers_is_judged(tmp_path: Path) -> None:
+    before = {"a": items_of([1.0] * 200), "b": items_of([1.0] * 200)}
+    failed = [replace(item, scores={"acc": ERRORED}) for item in before["b"][:8]]
+    after = {"a": before["a"], "b": [*failed, *before["b"][8:]]}
+    runs = records(tmp_path / "1", before, after, status="invalid")
+    assert [kind_of(u) for u in night_of(runs)[0].units] == [None, "run invalid"]
+    after = {"a": before["a"], "b": before["b"][8:]}
+    runs = records(tmp_path / "2", before, after, status="invalid")
+    assert [kind_of(u) for u in night_of(runs)[0].units] == [None, "run invalid"]
+
+
+def test_a_baseline_with_errors(tmp_path: Path) -> None:
+    before = [replace(item, scores={"acc": ERRORED}) for item in items_of([1.0] * 100)]
+    before += items_of([1.0] * 200)[100:]
+    unit = only_unit(records(tmp_path, {"task": before}, {"task": items_of([1.0] * 200)}))
+    assert kind_of(unit) == "too many errors"
+    assert unit.fault is not None and "in the baseline, 100 of 200" in unit.fault.what
+
+
+def test_a_tolerance_that_tolerates_everything(tmp_path: Path) -> None:
+    tasks = {"task": items_of([1.0] * 200)}
+    runs = records(tmp_path, tasks, tasks)
+    assert kind_of(only_unit(runs, GateSettings(tolerance=1.0))) == "not comparable"
+    assert only_unit(runs, GateSettings(tolerance=0.99)).outcome is Outcome.PASS
 
 
 def test_a_task_that_one_of_the_records_lacks(tmp_path: Path) -> None:

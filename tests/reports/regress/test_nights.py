@@ -104,6 +104,16 @@ def test_answers_from_a_journal_are_no_evidence(nights: Nights) -> None:
     assert (evidence.nights, evidence.counted) == (1, False)
 
 
+def test_a_night_that_was_asked_twice_counts_once(nights: Nights) -> None:
+    nights.add("one", lost=10)
+    run = write_record(nights.folder / "again", {"task": items_of([0.0] * 50 + [1.0] * 50)})
+    gate = GateSettings(tolerance=0.05)
+    night, _ = night_of((nights.baseline, run), gate, state=nights.state, name="one")
+    evidence = night.units[0].evidence
+    assert evidence is not None and (evidence.nights, evidence.counted) == (1, False)
+    assert evidence.why_not == "night one counts already, with another run"
+
+
 def test_nights_can_be_forgotten(nights: Nights) -> None:
     nights.add("one", lost=30)
     assert nights.state is not None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from llmeval.core import Score
 from llmeval.reports.scores import read_scores
 from llmeval.reports.triage import Triage, triage
+from llmeval.reports.triage.changes import find_changes
 from llmeval.runs.files import write_json
 from tests.support.records import Item, items_of, write_record
 
@@ -94,8 +95,9 @@ def test_what_the_server_said_that_it_was_is_compared(tmp_path: Path) -> None:
         manifest["model"] = {**manifest["model"], "identity": {"tokenizer": version}}
         write_json(run.path / "manifest.json", manifest)
     fresh = [type(run)(run.path) for run in runs]
-    found = triage(read_scores(fresh, names=True), ["task"], "acc")
-    assert [change.kind for change in found.changes] == [
+    changes = find_changes(*fresh)
+    found = triage(read_scores(fresh, names=True), ["task"], "acc", changes=changes)
+    assert [change.kind for change in changes] == [
         "model at the provider",
         "tokenizer or chat template",
     ]
