@@ -120,18 +120,20 @@ def _show_one(run: Run, options: Options, arguments: Any) -> None:
 
 def _cut(run: Run, options: Options, keys: Sequence[str] | None) -> Iterator[_Table]:
     from llmeval.reports.compare.selection import select
-    from llmeval.reports.slices import find_slice_keys, read_labels, slice_scores
+    from llmeval.reports.items import read_items
+    from llmeval.reports.slices import read_labels, slice_scores
 
     entries, _ = select(run, run, options.wanted)
     for entry in entries:
         if entry.is_group or not run.summary["tasks"][entry.name]["n"]:
             continue  # a run that was stopped may not have come to it
-        known = read_labels(run, entry.name).by_key
-        chosen = find_slice_keys(run, entry.name) if keys is None else keys
-        for key in (key for key in chosen if key in known):
+        labels = read_labels(run, entry.name)
+        chosen = labels.find_keys() if keys is None else keys
+        scored = {metric: read_items(run, entry.name, metric) for metric in entry.metrics}
+        for key in (key for key in chosen if key in labels.by_key):
             for metric in entry.metrics:
                 higher = run.summary["tasks"][entry.name]["metrics"][metric]["higher_is_better"]
-                slices = slice_scores(run, entry.name, metric, key)
+                slices = slice_scores(labels, scored[metric], key)
                 yield _Table(entry.name, metric, higher, key, slices)
 
 

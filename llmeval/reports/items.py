@@ -13,7 +13,7 @@ from llmeval.core import UsageError
 from llmeval.runs import Run
 from llmeval.runs.record import SCORES
 
-_COLUMNS = ("task", "metric", "sample_id", "status", "value", "cluster")
+_COLUMNS = ("sample_id", "status", "value", "cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,9 @@ def read_items(run: Run, task: str, metric: str) -> Items:
     Raises:
         UsageError: the run has no such task or metric.
     """
-    import pyarrow.compute as pc
-
     aggregation = _find_aggregation(run, task, metric)
     names = [*_COLUMNS, *(() if aggregation == "mean" else ("item",))]
-    table = run.read_columns(SCORES, names)
-    table = table.filter(pc.and_(pc.equal(table["task"], task), pc.equal(table["metric"], metric)))
+    table = run.read_columns(SCORES, names, {"task": task, "metric": metric})
     rows = np.flatnonzero(table["status"].to_numpy(zero_copy_only=False) == "scored")
     table = table.take(rows)
     values = table["value"].to_pylist()

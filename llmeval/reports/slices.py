@@ -9,20 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmeval.core import UsageError
-from llmeval.reports.items import read_items
+from llmeval.reports.items import Items
 from llmeval.runs import Run
 from llmeval.runs.record import SAMPLES
 from llmeval.stats import Estimate
 from llmeval.tasks import aggregations
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 NONE = "(none)"
 MOST_VALUES = 100
@@ -54,31 +51,32 @@ class Labels:
         by_key: for each key [n] values, `NONE` where a sample has none.
     """
 
+    task: str
     sample_ids: NDArray[np.object_]
     by_key: dict[str, NDArray[np.object_]]
 
+    def find_keys(self) -> list[str]:
+        """Return the keys that divide the samples into parts.
 
-def find_slice_keys(run: Run, task: str) -> list[str]:
-    """Return the keys of a task's metadata that divide its samples into parts.
-
-    Those with one value, with more than `MOST_VALUES`, or another for nearly every sample, do not.
-    """
-    labels = read_labels(run, task)
-    most = min(MOST_VALUES, len(labels.sample_ids) // 2)
-    return [key for key, values in labels.by_key.items() if 1 < len(set(values)) <= most]
+        Those with one value, with more than `MOST_VALUES`, or another for nearly every sample, do
+        not.
+        """
+        most = min(MOST_VALUES, len(self.sample_ids) // 2)
+        return [key for key, values in self.by_key.items() if 1 < len(set(values)) <= most]
 
 
-def slice_scores(run: Run, task: str, metric: str, key: str) -> list[Slice]:
+def slice_scores(labels: Labels, scored: Items, key: str) -> list[Slice]:
     """Return a metric on each part of a task's samples; parts in natural order, `NONE` last.
 
+    Args:
+        scored: the task's scored samples by this metric.
+
     Raises:
-        UsageError: the run has no such task or metric, or its samples no such key.
+        UsageError: its samples have no such key.
     """
-    labels = read_labels(run, task)
     if key not in labels.by_key:
-        known = ", ".join(labels.by_key) or "nothing"
-        raise UsageError(f"no sample has {key!r}", where=f"metadata of {task}", mend=f"has {known}")
-    scored = read_items(run, task, metric)
+        known, where = ", ".join(labels.by_key) or "nothing", f"metadata of {labels.task}"
+        raise UsageError(f"no sample has {key!r}", where=where, mend=f"has {known}")
     position = {name: i for i, name in enumerate(scored.sample_ids)}
     parts: dict[str, list[int]] = {}
     sizes: dict[str, int] = {}
@@ -115,8 +113,14 @@ def sort_values(values: Sequence[str] | dict[str, Any]) -> list[str]:
 
 
 def read_labels(run: Run, task: str) -> Labels:
-    """Return what the samples of a task say of themselves; lists and objects are left out."""
-    table = _read_metadata(run, task)
+    """Return what the samples of a task say of themselves; lists and objects are left out.
+
+    Raises:
+        UsageError: the run has no samples of the task.
+    """
+    table = run.read_columns(SAMPLES, ["sample_id", "metadata"], {"task": task})
+    if not table.num_rows:
+        raise UsageError(f"the run has no samples of task {task!r}", where=str(run.path))
     texts = table["metadata"].combine_chunks().dictionary_encode()
     plain = [read_scalars(text) for text in texts.dictionary.to_pylist()]
     codes = texts.indices.to_numpy(zero_copy_only=False)
@@ -124,7 +128,7 @@ def read_labels(run: Run, task: str) -> Labels:
     for key in dict.fromkeys(key for one in plain for key in one):
         values = np.array([one.get(key, NONE) for one in plain], dtype=object)
         by_key[key] = values[codes]
-    return Labels(table["sample_id"].to_numpy(zero_copy_only=False), by_key)
+    return Labels(task, table["sample_id"].to_numpy(zero_copy_only=False), by_key)
 
 
 def read_scalars(text: str | None) -> dict[str, str]:
@@ -135,13 +139,3 @@ def read_scalars(text: str | None) -> dict[str, str]:
         for key, value in found.items()
         if isinstance(value, str | bool | int | float)
     }
-
-
-def _read_metadata(run: Run, task: str) -> pa.Table:
-    import pyarrow.compute as pc
-
-    table = run.read_columns(SAMPLES, ["task", "sample_id", "metadata"])
-    table = table.filter(pc.equal(table["task"], task))
-    if not table.num_rows:
-        raise UsageError(f"the run has no samples of task {task!r}", where=str(run.path))
-    return table

@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from llmeval.core import Metric, Score, UsageError
-from llmeval.reports.slices import NONE, find_slice_keys, slice_scores
+from llmeval.reports.items import read_items
+from llmeval.reports.slices import NONE, Slice, read_labels, slice_scores
+from llmeval.runs import Run
 from llmeval.stats import bootstrap_bleu, estimate_mean
 from tests.support.records import Item, mean, write_record
+
+
+def cut(run: Run, task: str, metric: str, key: str) -> list[Slice]:
+    return slice_scores(read_labels(run, task), read_items(run, task, metric), key)
 
 
 def test_slices_add_up_to_the_task_and_stand_in_natural_order(tmp_path: Path) -> None:
@@ -20,7 +26,7 @@ def test_slices_add_up_to_the_task_and_stand_in_natural_order(tmp_path: Path) ->
         for i, (v, level) in enumerate(zip(values, levels, strict=True))
     ]
     run = write_record(tmp_path / "a", {"t": items})
-    found = slice_scores(run, "t", "acc", "level")
+    found = cut(run, "t", "acc", "level")
     assert [(s.value, s.samples, s.estimate.value) for s in found] == [
         ("2", 3, pytest.approx(2 / 3)),
         ("10", 4, 0.5),
@@ -35,7 +41,7 @@ def test_a_key_that_names_single_samples_or_all_of_them_makes_no_slices(tmp_path
         for i in range(8)
     ]
     run = write_record(tmp_path / "a", {"t": items})
-    assert find_slice_keys(run, "t") == ["half"]
+    assert read_labels(run, "t").find_keys() == ["half"]
 
 
 def test_what_is_not_scored_lowers_the_n_of_its_slice_only(tmp_path: Path) -> None:
@@ -46,7 +52,7 @@ def test_what_is_not_scored_lowers_the_n_of_its_slice_only(tmp_path: Path) -> No
         Item("c", {"acc": lost}, metadata={"kind": "y"}),
     ]
     run = write_record(tmp_path / "a", {"t": items})
-    x, y = slice_scores(run, "t", "acc", "kind")
+    x, y = cut(run, "t", "acc", "kind")
     assert (x.samples, x.estimate.n, x.estimate.value) == (2, 1, 1.0)
     assert (y.samples, y.estimate.n, y.estimate.value) == (1, 0, None)
 
@@ -58,7 +64,7 @@ def test_clusters_count_within_a_slice(tmp_path: Path) -> None:
         for i, (v, c) in enumerate(zip(values, passages, strict=True))
     ]
     run = write_record(tmp_path / "a", {"t": items})
-    first, _ = slice_scores(run, "t", "acc", "k")
+    first, _ = cut(run, "t", "acc", "k")
     assert first.estimate == estimate_mean([1, 1, 0, 0, 1], [0, 0, 1, 1, 2])
 
 
@@ -75,7 +81,7 @@ def test_a_corpus_metric_is_aggregated_in_each_slice(tmp_path: Path) -> None:
     ):
         metric = Metric("bleu", lambda items, _: mean([0], None), aggregation=aggregation)
         run = write_record(tmp_path / aggregation[:4], {"t": items}, metrics={"bleu": metric})
-        assert slice_scores(run, "t", "bleu", "half")[0].estimate.value == expected
+        assert cut(run, "t", "bleu", "half")[0].estimate.value == expected
 
 
 def test_wrong_names_are_told(tmp_path: Path) -> None:
@@ -86,4 +92,4 @@ def test_wrong_names_are_told(tmp_path: Path) -> None:
         (("t", "acc", "z"), "no sample has 'z'.*has k"),
     ):
         with pytest.raises(UsageError, match=message):
-            slice_scores(run, *arguments)
+            cut(run, *arguments)

@@ -17,7 +17,7 @@ from llmeval.reports.compare.flips import find_flips
 from llmeval.reports.compare.measures import measure_task
 from llmeval.reports.compare.pairs import Pairs
 from llmeval.reports.compare.rows import decide, make_row
-from llmeval.reports.slices import NONE, find_slice_keys, read_labels, sort_values
+from llmeval.reports.slices import NONE, read_labels, sort_values
 from llmeval.runs import Run
 
 
@@ -66,7 +66,7 @@ def compare_slices(
         if entry.is_group or not runs[0].summary["tasks"][entry.name]["n"]:
             continue  # a run that was stopped may not have come to it
         labels = read_labels(runs[0], entry.name)
-        chosen = find_slice_keys(runs[0], entry.name) if keys is None else keys
+        chosen = labels.find_keys() if keys is None else keys
         for key in (key for key in chosen if key in labels.by_key):
             value_of = dict(zip(labels.sample_ids, labels.by_key[key], strict=True))
             for metric in entry.metrics:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmeval.reports.view.details import read_json, share_out
 from llmeval.runs import Run
@@ -17,9 +19,10 @@ from llmeval.stats.calibration import ReliabilityBin
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MOST = 50_000  # samples: more make no other picture
+_MOST = 20_000  # samples: more make no other picture
 _MANY = 4  # tasks
-_RESAMPLES = 2_000  # for an interval that is looked at
+_RESAMPLES = 1_000  # for an interval that is looked at
+_BATCH = 2_000
 _LEAST = 50  # answers: ten bins of fewer say nothing
 _BY_CHOICES = (
     "the picked choice's share of the choices' probability (softmax of their log-probabilities)"
@@ -33,7 +36,7 @@ class Calibration:
 
     Attributes:
         confidence: what the confidence is, in words.
-        n, samples: how many answers have one, of how many.
+        n, samples: how many answers have one and were looked at, of how many samples.
         error: expected calibration error.
     """
 
@@ -87,14 +90,17 @@ def _join(parts: Sequence[_Seen]) -> _Seen:
 
 
 def _read(run: Run) -> dict[str, _Seen]:
-    verdicts = _read_verdicts(run)
+    names = run.read_columns(SAMPLES, ["task", "sample_id"])
+    chosen = _draw(names.num_rows)
+    verdicts = _read_verdicts(run, names.take(chosen))
     tasks = {name: _TaskForm(about) for name, about in run.manifest.get("tasks", {}).items()}
-    table = run.read_columns(SAMPLES, ["task", "sample_id", "exchanges", "fields", "cluster"])
-    found: dict[str, _Seen] = {}
-    for i, row in enumerate(_rows(_draw(table))):
-        seen = found.setdefault(row["task"], _Seen([], [], [], _BY_CHOICES, 0))
-        seen.samples += 1
-        judged = verdicts.get((row["task"], row["sample_id"]), {})
+    found = {
+        task: _Seen([], [], [], _BY_CHOICES, samples)
+        for task, samples in Counter(names["task"].to_pylist()).items()
+    }
+    for i, row in enumerate(_read_rows(run, chosen)):
+        seen = found[row["task"]]
+        judged = verdicts[row["task"], row["sample_id"]]
         sure = _confidence(row, judged, tasks.get(row["task"], _TaskForm({})))
         if sure is not None:
             seen.how = sure.how
@@ -105,28 +111,38 @@ def _read(run: Run) -> dict[str, _Seen]:
     return found
 
 
-def _draw(table: pa.Table) -> pa.Table:
-    """Return the rows of a large run that are looked at: drawn at random, the same every time."""
-    if table.num_rows <= _MOST:
-        return table
-    chosen = np.random.default_rng(0).choice(table.num_rows, _MOST, replace=False)
-    return table.take(np.sort(chosen))
+def _draw(rows: int) -> NDArray[np.int64]:
+    """Return which rows are looked at: of many, some drawn at random, the same every time."""
+    if rows <= _MOST:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(0).choice(rows, _MOST, replace=False))
 
 
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in table.to_batches(max_chunksize=2000):
-        yield from batch.to_pylist()
+def _read_rows(run: Run, chosen: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+    """Yield some rows of the samples; what was answered in a large run does not fit in memory."""
+    import pyarrow.parquet as pq
+
+    columns, start = ["task", "sample_id", "exchanges", "fields", "cluster"], 0
+    with pq.ParquetFile(run.path / SAMPLES) as file:
+        for batch in file.iter_batches(_BATCH, columns=columns):
+            end = start + batch.num_rows
+            places = chosen[np.searchsorted(chosen, start) : np.searchsorted(chosen, end)]
+            yield from batch.take(places - start).to_pylist()
+            start = end
 
 
-def _read_verdicts(run: Run) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
-    """Return the scored metrics of each sample that can say whether a choice is right."""
-    table = run.read_columns(
-        SCORES, ["task", "sample_id", "metric", "status", "value", "extracted", "item"]
-    )
-    verdicts: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
-    for row in _rows(table):
-        if row["status"] == "scored":
-            verdicts.setdefault((row["task"], row["sample_id"]), {})[row["metric"]] = row
+def _read_verdicts(
+    run: Run, names: pa.Table
+) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
+    """Return the scored metrics of each named sample that can say whether a choice is right."""
+    columns = ["task", "sample_id", "metric", "value", "extracted", "item"]
+    table = run.read_columns(SCORES, columns, {"status": "scored"})
+    wanted = zip(names["task"].to_pylist(), names["sample_id"].to_pylist(), strict=True)
+    verdicts: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {key: {} for key in wanted}
+    for batch in table.to_batches(_BATCH):
+        for row in batch.to_pylist():
+            if (judged := verdicts.get((row["task"], row["sample_id"]))) is not None:
+                judged[row["metric"]] = row
     return verdicts
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmeval.core import UsageError
 from llmeval.reports.items import Items, read_items
-from llmeval.reports.slices import Slice, find_slice_keys, read_labels, slice_scores
+from llmeval.reports.slices import Labels, Slice, read_labels, slice_scores
 from llmeval.runs import Run
 from llmeval.stats import Estimate, holm
 from llmeval.stats.intervals import cluster_codes
@@ -64,33 +63,28 @@ def cut_tasks(run: Run) -> list[Panel]:
 def _cut_all(run: Run) -> Iterator[Panel]:
     for task, about in run.summary["tasks"].items():
         metric = next(iter(about["metrics"]), None)
-        if metric is not None:
-            for key in _keys(run, task):
-                yield _cut(run, task, metric, key)
+        if metric is None or not about["n"]:  # the run was stopped before this task
+            continue
+        labels = read_labels(run, task)
+        keys = labels.find_keys()
+        if keys:
+            better = bool(about["metrics"][metric]["higher_is_better"])
+            items = read_items(run, task, metric)
+            yield from (_cut(labels, items, metric, better, key) for key in keys)
 
 
-def _keys(run: Run, task: str) -> list[str]:
-    try:
-        return find_slice_keys(run, task)
-    except UsageError:  # the run was stopped before this task
-        return []
-
-
-def _cut(run: Run, task: str, metric: str, key: str) -> Panel:
-    slices = slice_scores(run, task, metric, key)
-    items = read_items(run, task, metric)
-    better = bool(run.summary["tasks"][task]["metrics"][metric]["higher_is_better"])
+def _cut(labels: Labels, items: Items, metric: str, better: bool, key: str) -> Panel:
+    slices = slice_scores(labels, items, key)
     tested = items.aggregation == "mean"
     adjusted: list[float | None] = [None] * len(slices)
     if tested and len(slices) > 1:
-        labels = read_labels(run, task)
         value_of = dict(zip(labels.sample_ids, labels.by_key[key], strict=True))
         parts = np.array([value_of[name] for name in items.sample_ids], dtype=object)
         adjusted = holm([compare_with_rest(items, parts == one.value) for one in slices])
     rows = [Part(one, p) for one, p in zip(slices, adjusted, strict=True)]
     sign = -1 if better else 1
     rows.sort(key=lambda part: _rank(part.slice.estimate, sign))
-    return Panel(task, metric, better, key, rows, tested)
+    return Panel(labels.task, metric, better, key, rows, tested)
 
 
 def _rank(estimate: Estimate, sign: int) -> tuple[bool, float]:

@@ -12,6 +12,7 @@ from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 
 from llmeval.core import GenerateRequest, Generation, Score
+from llmeval.reports.view import calibration
 from llmeval.reports.view.calibration import Calibration, calibrate
 from llmeval.runs import Run
 from tests.reports.view.samples import choice, completion
@@ -52,6 +53,27 @@ def test_what_has_no_confidence_is_counted_and_left_out(tmp_path: Path) -> None:
     items += [Item(f"u{i}", unscored, exchanges=items[0].exchanges) for i in range(5)]
     (found,) = calibrate_items(tmp_path, items)
     assert (found.n, found.samples) == (60, 65)
+
+
+def test_of_a_large_run_some_samples_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = {
+        f"t{t}": [choice(f"{t}-{i}", lps, right) for i, (lps, right) in enumerate(draw(150, t))]
+        for t in range(2)
+    }
+    run = write_record(tmp_path / "run", tasks)
+    whole = calibrate(run)
+    monkeypatch.setattr(calibration, "_BATCH", 7)
+    assert calibrate(run) == whole
+    monkeypatch.setattr(calibration, "_MOST", 200)
+    part = calibrate(run)
+    assert part == calibrate(run)  # the same every time
+    assert sum(one.n for one in part) == 200
+    assert [one.samples for one in part] == [150, 150]
+    for some, every in zip(part, whole, strict=True):
+        counts = [(a.n, b.n) for a, b in zip(some.bins, every.bins, strict=True)]
+        assert all(few <= many for few, many in counts)
 
 
 def test_few_answers_and_free_answers_have_no_diagram(tmp_path: Path) -> None:
