@@ -19,7 +19,6 @@ from llmeval.core import (
 )
 from llmeval.core.responses import to_plain
 from llmeval.runs.files import storage_errors
-from llmeval.runs.tables import to_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,9 +77,11 @@ class RecordWriter:
             self._append()
 
     def _append(self) -> None:
+        import pyarrow as pa
+
         for name, rows in self._rows.items():
             if rows:
-                table = to_table(rows, self._schemas[name])
+                table = pa.Table.from_pylist(rows, self._schemas[name])
                 with self._disk(name):
                     self._writers[name].write_table(table)
                 rows.clear()
