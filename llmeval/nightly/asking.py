@@ -32,8 +32,11 @@ from llmeval.runs import Run
 from llmeval.session import execute
 
 _PACE = frozenset(
-    "batch_size key_env max_attempts max_connections pack_size patience price_cached price_input"
-    " price_output requests_per_minute threads timeout tokens_per_minute workers".split()
+    (
+        *("batch_size", "key_env", "max_attempts", "max_connections", "pack_size", "patience"),
+        *("price_cached", "price_input", "price_output", "requests_per_minute", "threads"),
+        *("timeout", "tokens_per_minute", "workers"),
+    )
 )
 """Settings that decide how fast answers come and what they cost."""
 

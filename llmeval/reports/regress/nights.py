@@ -1,8 +1,8 @@
 """What is kept from night to night: the evidence of each unit, and a line of history a night.
 
-``state.json`` holds the log e-values of every night that counts. A night counts once, by its name and
-by the id of its run; the evidence begins anew where what it is about changed: the pinned baseline, the
-tolerance, the form of asking, the model's settings.
+``state.json`` holds the log e-values of every night that counts. A night counts once, by its name
+and by the id of its run; the evidence begins anew where what it is about changed: the pinned
+baseline, the tolerance, the form of asking, the model's settings.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from llmeval.tasks.registry import load_tasks
 if TYPE_CHECKING:
     from llmeval.sandbox import Sandbox
 
+THOROUGH = 300  # answers that are tried with every wrapping: code takes a while
 _AT_ONCE = 32
 _MAY_DIFFER = 0.1  # of the answers: code that takes its time may pass once and not again
 _OTHERWISE = "\0"
@@ -119,7 +120,8 @@ class Regrader:
         """Return, for each item that is right once a wrapping is off, the name of the wrapping.
 
         Args:
-            items: of the same run, by the names of their samples.
+            items: of the same run. After `THOROUGH` of them, only wrappings that were found are
+                looked for.
             reaches: whether a value makes an item as good as it ought to be.
 
         Raises:
@@ -159,27 +161,31 @@ class _Regrading:
     async def all(self, wanted: Mapping[str, Side]) -> dict[str, str]:
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(sample: Sample, side: Side) -> tuple[str, str | None]:
+        async def one(sample: Sample, only: set[str] | None = None) -> tuple[str, str | None]:
             async with gate:
-                return sample.id, await self._find(sample, side)
+                return sample.id, await self._find(sample, wanted[sample.id], only)
 
-        jobs = [
-            one(sample, wanted[sample.id])
+        samples = [
+            sample
             for sample in self.task.samples()
             if sample.id in wanted and content_of(sample) == wanted[sample.id].content
         ]
-        found = await asyncio.gather(*jobs)
+        found = await asyncio.gather(*(one(sample) for sample in samples[:THOROUGH]))
+        if names := {name for _, name in found if name and name != _OTHERWISE}:
+            found += await asyncio.gather(*(one(sample, names) for sample in samples[THOROUGH:]))
         others = [name for name, wrapping in found if wrapping == _OTHERWISE]
         if len(others) > _MAY_DIFFER * len(found):
             what = f"{len(others)} of {len(found)} answers get another score now than in the run"
             raise CannotRegrade(f"{what}, e.g. {others[0]}: its scoring has changed")
         return {name: text for name, text in found if text and text != _OTHERWISE}
 
-    async def _find(self, sample: Sample, side: Side) -> str | None:
+    async def _find(self, sample: Sample, side: Side, only: set[str] | None) -> str | None:
         responses = side.responses
         if self._value(await self._grade(sample, responses)) != side.value:
             return _OTHERWISE
         for name, repaired in _repair(responses):
+            if only is not None and name not in only:
+                continue
             value = self._value(await self._grade(sample, repaired))
             if value is not None and self.reaches(side, value):
                 return name

@@ -8,15 +8,14 @@ from functools import partial
 
 from llmeval.core import Generation, Loglikelihood
 from llmeval.reports.scores import ScoreTable
-from llmeval.reports.triage.bias import Favoured, find_favoured
+from llmeval.reports.triage.bias import Answers, Favoured, find_favoured
 from llmeval.reports.triage.causes import CAUSES, MEANINGS, Cause
 from llmeval.reports.triage.changes import Change
 from llmeval.reports.triage.items import Moved, Side, as_label, read_moved, read_picks
 from llmeval.reports.triage.refusals import is_refusal
-from llmeval.reports.triage.regrade import CannotRegrade, Regrader
+from llmeval.reports.triage.regrade import THOROUGH, CannotRegrade, Regrader
 
 _EXAMPLES = 3
-_REGRADED = 300  # items of a side and task: code takes a while
 _SHOWN = 160  # characters of an answer
 _MAIN = 0.5  # of the drop, from which a cause is the main one
 
@@ -121,8 +120,8 @@ class _Study:
         self._sign = sign
         self._regraders = regraders
         self._size = 0
-        self._causes: list[tuple[Moved, Cause, str | None]] = []
-        self._favoured: list[Favoured] = []
+        self._moved: list[tuple[Moved, str | None]] = []  # with its wrapping
+        self._answers: dict[bool, list[Answers]] = {True: [], False: []}  # by what was lost in them
         self._notes: list[str] = []
 
     def add(self, task: str) -> None:
@@ -131,11 +130,8 @@ class _Study:
         if not moved:
             return
         wrappings = self._find_wrappings(task, moved)
-        labels = self._find_labels(task, moved)
-        for item in moved:
-            side = item.lost, item.worse.sample_id
-            cause, detail = _cause_of(item, wrappings.get(side), labels[item.lost])
-            self._causes.append((item, cause, detail))
+        self._moved += [(m, wrappings.get((m.lost, m.worse.sample_id))) for m in moved]
+        self._read_answers(task, moved)
 
     def _find_wrappings(self, task: str, moved: Sequence[Moved]) -> dict[tuple[bool, str], str]:
         """Return the wrapping of each answer that is as good as the other run's without it."""
@@ -147,9 +143,12 @@ class _Study:
             goals = {m.worse.sample_id: m.better.value for m in items if m.worse.text}
             if not goals:
                 continue
-            if len(goals) > _REGRADED:
-                self._notes.append(f"{task}: the first {_REGRADED} of {len(goals)} regraded")
-            sides = [m.worse for m in items if m.worse.sample_id in goals][:_REGRADED]
+            if len(goals) > THOROUGH:
+                rest = f"{len(goals) - THOROUGH} of {len(goals)} answers"
+                self._notes.append(
+                    f"{task}: {rest} were tried with the wrappings of the others only"
+                )
+            sides = [m.worse for m in items if m.worse.sample_id in goals]
             try:
                 wrapped = regrader.find_wrapping(
                     task, self._metric, sides, partial(self._reaches, goals)
@@ -164,23 +163,17 @@ class _Study:
         goal = goals[side.sample_id]
         return goal is not None and self._sign * value >= self._sign * goal - 1e-9
 
-    def _find_labels(self, task: str, moved: Sequence[Moved]) -> dict[bool, set[str]]:
-        """Return the labels that wrong answers favour: tonight's (True), the baseline's (False)."""
-        runs = self._table.runs
-        before, after = (read_picks(run, task, self._metric) for run in runs)
+    def _read_answers(self, task: str, moved: Sequence[Moved]) -> None:
+        """Keep which labels tonight's wrong answers name (True), and the baseline's (False)."""
+        before, after = (read_picks(run, task, self._metric) for run in self._table.runs)
         sides = {True: (after, before), False: (before, after)}
-        found: dict[bool, set[str]] = {}
         for lost, (wrong_picks, right_picks) in sides.items():
             items = [m for m in moved if m.lost == lost and m.changed is None]
             wrong = [
                 wrong_picks[m.worse.sample_id] for m in items if m.worse.sample_id in wrong_picks
             ]
             right = [right_picks[name] for name in self._right(task, lost) if name in right_picks]
-            favoured = find_favoured(wrong, right, before, after)
-            found[lost] = {one.label for one in favoured}
-            if lost:
-                self._favoured += favoured
-        return found
+            self._answers[lost].append(Answers(wrong, right, before, after))
 
     def _right(self, task: str, lost: bool) -> list[str]:
         """Return the samples that the better run of a side has right: at risk to be lost."""
@@ -192,23 +185,28 @@ class _Study:
         return [str(name) for name in scores.sample_id[rows]]
 
     def conclude(self, changes: Sequence[Change]) -> Triage:
-        drop = sum(item.amount for item, _, _ in self._causes) / self._size if self._size else 0.0
-        tallies = [self._tally(cause, drop) for cause in CAUSES]
+        drop = sum(item.amount for item, _ in self._moved) / self._size if self._size else 0.0
+        favoured = {lost: find_favoured(told) for lost, told in self._answers.items()}
+        labels = {lost: {one.label for one in found} for lost, found in favoured.items()}
+        causes = [(m, *_cause_of(m, wrapping, labels[m.lost])) for m, wrapping in self._moved]
+        tallies = [self._tally(cause, causes, drop) for cause in CAUSES]
         kept = tuple(tally for tally in tallies if tally.lost or tally.gained)
-        lost = sum(item.lost for item, _, _ in self._causes)
+        lost = sum(item.lost for item, _ in self._moved)
         return Triage(
             items=self._size,
             lost=lost,
-            gained=len(self._causes) - lost,
+            gained=len(self._moved) - lost,
             drop=drop,
             tallies=kept,
-            favoured=tuple(self._favoured),
+            favoured=tuple(favoured[True]),
             notes=tuple(dict.fromkeys(self._notes)),
-            says=_say(kept, drop, self._favoured, changes),
+            says=_say(kept, drop, favoured[True], changes),
         )
 
-    def _tally(self, cause: Cause, drop: float) -> Tally:
-        found = [(item, detail) for item, one, detail in self._causes if one == cause]
+    def _tally(
+        self, cause: Cause, causes: Sequence[tuple[Moved, Cause, str | None]], drop: float
+    ) -> Tally:
+        found = [(item, detail) for item, one, detail in causes if one == cause]
         net = sum(item.amount for item, _ in found) / self._size if self._size else 0.0
         details: dict[str, int] = {}
         for item, detail in found:

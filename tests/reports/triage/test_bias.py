@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from llmeval.reports.triage.bias import find_favoured
+from llmeval.reports.triage.bias import Answers, find_favoured
 
 
 def picks(labels: list[str]) -> dict[str, str]:
@@ -16,7 +16,7 @@ def picks(labels: list[str]) -> dict[str, str]:
 def judge(right: list[str], tonight: list[str]) -> list[str]:
     """The baseline has all right; return what tonight's wrong answers favour."""
     wrong = [said for said, gold in zip(tonight, right, strict=True) if said != gold]
-    found = find_favoured(wrong, right, picks(right), picks(tonight))
+    found = find_favoured([Answers(wrong, right, picks(right), picks(tonight))])
     return [one.label for one in found]
 
 
@@ -62,6 +62,14 @@ def test_open_answers_have_no_labels() -> None:
 def test_shares_before_and_after_are_told() -> None:
     right = list("abcd") * 25
     wrong = ["a"] * 75
-    (one,) = find_favoured(wrong, right, picks(right), picks(["a"] * 100))
+    (one,) = find_favoured([Answers(wrong, right, picks(right), picks(["a"] * 100))])
     assert (one.before, one.after, one.picked) == (0.25, 1.0, 75)
     assert one.expected == pytest.approx(75 * 0.75 / 3)
+
+
+def test_a_few_lost_items_in_each_of_many_tasks_tell_together() -> None:
+    right = list("abcd") * 2
+    few = [Answers(["a"] * 3, right, picks(right), picks(["a"] * 8))] * 10
+    assert find_favoured(few[:1]) == []
+    (one,) = find_favoured(few)
+    assert (one.label, one.picked, one.wrong, one.expected) == ("a", 30, 30, pytest.approx(7.5))
