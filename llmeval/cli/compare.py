@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmeval.cli.parser import Parser
-from llmeval.cli.streams import say
-from llmeval.core.errors import GateFailed, UsageError
+from llmeval.cli.streams import one_line, say
+from llmeval.core.errors import GateFailed, InvalidResult, UsageError
 
 if TYPE_CHECKING:
     from llmeval.reports.compare import Comparison
+    from llmeval.reports.compare.comparison import Verdict
 
 _EPILOG = """examples:
   llmeval compare RUN_A RUN_B
@@ -25,7 +26,8 @@ A run is named by its folder, its id or the beginning of it, a tag, or `latest`.
 the baseline. Only items that both runs were asked in the same words are compared; docs/comparing.md
 tells how, and what the numbers mean.
 
-exit codes: 0 compared, 2 not comparable, 3 a challenger is worse (with --fail-on-worse)
+exit codes: 0 compared, 2 not comparable; with --fail-on-worse 3 a challenger is worse, 4 nothing
+could be tested
 """
 
 _EXAMPLES = 1
@@ -53,8 +55,8 @@ def main(argv: Sequence[str]) -> int:
     runs = [find_run(name, arguments.out) for name in (arguments.baseline, *arguments.challenger)]
     comparison = compare_runs(runs, options)
     _write(comparison, arguments)
-    if arguments.fail_on_worse and comparison.is_worse:
-        raise GateFailed(_name_worse(comparison), where="--fail-on-worse")
+    if arguments.fail_on_worse:
+        _check_gate(comparison)
     return 0
 
 
@@ -137,12 +139,31 @@ def _print_text(comparison: Comparison, arguments: Any) -> None:
     print_lines(lines, stream)
 
 
-def _name_worse(comparison: Comparison) -> str:
-    worse = [
+def _check_gate(comparison: Comparison) -> None:
+    """Pass only what was tested; what could not be is told.
+
+    Raises:
+        GateFailed: a challenger is worse.
+        InvalidResult: of one, nothing could be tested.
+    """
+    if comparison.is_worse:
+        what = f"worse than the baseline: {_name(comparison, 'worse')}"
+        raise GateFailed(what, where="--fail-on-worse")
+    for pair in comparison.pairs:
+        if pair.count("not estimable") == pair.family_size("headline"):
+            what = f"nothing could be tested of {pair.challenger.label}"
+            raise InvalidResult(what, where="--fail-on-worse", mend="see why above")
+    if untested := _name(comparison, "not estimable"):
+        say(one_line(f"--fail-on-worse: not tested: {untested}"))
+
+
+def _name(comparison: Comparison, verdict: Verdict) -> str:
+    """Return the headlines with this verdict in words."""
+    found = [
         f"{pair.challenger.label}: {row.name} {row.metric}"
         for pair in comparison.pairs
         for row in pair.rows
-        if row.is_headline and row.verdict == "worse"
+        if row.is_headline and row.verdict == verdict
     ]
-    more = f" and {len(worse) - 3} more" if len(worse) > 3 else ""
-    return f"worse than the baseline: {'; '.join(worse[:3])}{more}"
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"{'; '.join(found[:3])}{more}"

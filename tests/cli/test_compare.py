@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from llmeval.core import Score
 from tests.cli.conftest import Command, start
-from tests.support.records import items_of, write_record
+from tests.support.records import Item, items_of, write_record
 
 A = [1] * 40 + [1] * 18 + [0] * 2 + [0] * 40
 B = [1] * 40 + [0] * 18 + [1] * 2 + [0] * 40
+LOST = Score("acc", status="errored", reason="the server left")
 
 
 @pytest.fixture
@@ -69,6 +71,19 @@ def test_a_gate_fails_when_the_challenger_is_worse(llmeval: Command, results: Pa
     assert "worse than the baseline: bad: t acc" in ended.error
     assert "bad against good" in ended.out
     assert llmeval("compare", "20260102", "20260101", "--fail-on-worse").code == 0
+
+
+def test_a_gate_does_not_pass_what_was_not_tested(llmeval: Command, results: Path) -> None:
+    few, none = items_of([1] * 4), [Item(f"q{i}", {"acc": LOST}) for i in range(9)]
+    write_record(results / "few", {"t": few, "u": few}, model="few")
+    write_record(results / "part", {"t": items_of(A), "u": none}, model="part")
+    ended = llmeval("compare", "few", "part", "--fail-on-worse")
+    assert ended.code == 4
+    assert "nothing could be tested of part" in ended.error
+    write_record(results / "whole", {"t": items_of(A), "u": few}, model="whole")
+    ended = llmeval("compare", "whole", "part", "--fail-on-worse")
+    assert ended.code == 0
+    assert ended.err == "--fail-on-worse: not tested: part: u acc\n"
 
 
 def test_json_and_markdown_stand_alone_on_stdout(llmeval: Command, results: Path) -> None:
