@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 
 from llmeval.reports.regress.verdicts import Outcome
-from llmeval.reports.triage import Triage
+from llmeval.reports.triage import Triage, regrade
 from tests.nightly.conftest import Job
 
 
@@ -61,12 +62,20 @@ def test_code_in_fences_is_format_and_not_capability(job: Job) -> None:
     assert dict(tally.details) == {"code fences": tally.lost}
 
 
-def test_answers_that_the_task_cannot_read_are_format(job: Job) -> None:
-    """The task takes nothing but the letter; tonight it stands in a sentence, in bold."""
+def test_answers_that_the_task_cannot_read_are_format(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task takes nothing but the letter; tonight it stands in a sentence, in bold.
+
+    Not all answers are tried with every wrapping, and yet none is put down to another cause.
+    """
+    for module in (regrade, sys.modules[Triage.__module__]):
+        monkeypatch.setattr(module, "THOROUGH", 5)
     text = (job.folder / "tasks" / "letters.yaml").read_text()
     text = text.replace("task: letters", "task: bare").replace("[letter]", "[exact]")
     (job.folder / "tasks" / "bare.yaml").write_text(text)
     job.write(tasks=["bare"])
     found = triage_of(job, manner="bold", manner_share=0.5)
-    assert found.tallies[0].cause == "format"
+    assert [(tally.cause, tally.lost > 50) for tally in found.tallies] == [("format", True)]
+    assert "tried with the wrappings of the others only" in found.notes[0]
     assert found.says.startswith("mostly format")

@@ -145,9 +145,7 @@ class _Study:
                 continue
             if len(goals) > THOROUGH:
                 rest = f"{len(goals) - THOROUGH} of {len(goals)} answers"
-                self._notes.append(
-                    f"{task}: {rest} were tried with the wrappings of the others only"
-                )
+                self._notes.append(f"{task}: {rest} tried with the wrappings of the others only")
             sides = [m.worse for m in items if m.worse.sample_id in goals]
             try:
                 wrapped = regrader.find_wrapping(
