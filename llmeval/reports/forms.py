@@ -10,7 +10,7 @@ from llmeval.core import canonical_json, fingerprint
 from llmeval.runs import Run
 
 _SCORED = ("choice", "multiple_choice", "loglikelihood", "loglikelihood_rolling")
-_OWN = "own sampling"
+_OWN = ("asked_as", "generation")  # None is the task's own, and so is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class PromptForm:
         chat: whether each model's chat template was applied.
         multiturn: whether examples were turns of the chat; None without examples or chat.
         system: the system instruction, empty without one.
-        generation: sampling settings that override the task's, as JSON, empty for the task's own;
-            None for tasks that generate nothing.
+        generation: sampling settings that override the task's, as JSON; None for the task's own,
+            and for tasks that generate nothing.
         data: fingerprint of the data set.
     """
 
@@ -62,7 +62,7 @@ class PromptForm:
             case "system":
                 return f"system instruction {value!r}" if value else "no system instruction"
             case "generation":
-                return value or _OWN
+                return value or "own sampling"
             case _:
                 return f"data {value[:6]}" if value else "data unknown"
 
@@ -117,7 +117,7 @@ def _read_generation(
     for name, own in (("repeats", None), ("cut_answers", "auto")):
         if options.get(name, own) != own:
             changed[name] = options[name]
-    return canonical_json(changed).decode() if changed else ""
+    return canonical_json(changed).decode() if changed else None
 
 
 def diff_forms(before: PromptForm, after: PromptForm) -> list[Difference]:
@@ -134,7 +134,7 @@ def diff_forms(before: PromptForm, after: PromptForm) -> list[Difference]:
 
 def _differ(aspect: str, before: PromptForm, after: PromptForm) -> bool:
     old, new = getattr(before, aspect), getattr(after, aspect)
-    told = aspect == "asked_as" or (old is not None and new is not None)
+    told = aspect in _OWN or (old is not None and new is not None)
     return bool(told and old != new)
 
 
