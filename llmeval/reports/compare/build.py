@@ -172,7 +172,8 @@ class Comparing:
 
     def _row(self, entry: Entry, metric: str) -> Row | None:
         """Return a row; None for a group of whose tasks none has the metric in both runs."""
-        parts = [self.pair_items(leaf, metric) for leaf in entry.leaves if self._has(leaf, metric)]
+        leaves = [leaf for leaf in entry.leaves if self._count(leaf, metric) == 2]
+        parts = [self.pair_items(leaf, metric) for leaf in leaves]
         if not parts:
             return None
         aggregation = parts[0].aggregation
@@ -201,8 +202,9 @@ class Comparing:
         """Return whether any items were asked in different forms."""
         return any(part.task in self._formed or part.asked_otherwise > 0 for part in parts)
 
-    def _has(self, leaf: str, metric: str) -> bool:
-        return all(metric in run.summary["tasks"][leaf]["metrics"] for run in self.runs)
+    def _count(self, leaf: str, metric: str) -> int:
+        """Return how many of the two runs have a task's metric."""
+        return sum(metric in run.summary["tasks"][leaf]["metrics"] for run in self.runs)
 
     def _group_row(self, group: str, metric: str) -> dict[str, str]:
         row: dict[str, str] = self.runs[0].summary["groups"][group]["metrics"][metric]
@@ -260,6 +262,12 @@ class Comparing:
             f"{entry.name} is compared without {some_of(entry.lacking)}: only one run has them."
             for entry in entries
             if entry.lacking
+        ]
+        notes += [
+            f"{entry.name} {metric} is compared without {some_of(gone)}: only one run has it there."
+            for entry in entries
+            for metric in entry.metrics
+            if (gone := [leaf for leaf in entry.leaves if self._count(leaf, metric) == 1])
         ]
         otherwise = {p.task: p.asked_otherwise for p in self._pairs.values() if p.asked_otherwise}
         notes += [

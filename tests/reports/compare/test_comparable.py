@@ -235,6 +235,16 @@ def test_groups_stand_above_what_is_in_them_and_a_named_subtask_is_a_headline(
     assert (alone.name, alone.is_headline) == ("t", True)
 
 
+def test_parts_of_a_group_without_the_metric_are_told(tmp_path: Path) -> None:
+    group = TaskGroup("g", ("s", "t"), ("s", "t"), (GroupMetric("acc"),))
+    tasks = {"s": items_of([1, 0, 1]), "t": items_of([0, 1])}
+    a = write_record(tmp_path / "a", tasks, groups=[group])
+    b = write_record(tmp_path / "b", tasks | {"t": items_of([0, 1], "f1")}, groups=[group])
+    pair = pair_of(a, b)
+    assert pair.rows[0].n == 3
+    assert "g acc is compared without t: only one run has it there." in pair.notes
+
+
 def test_metrics_in_which_the_runs_disagree_are_not_compared(tmp_path: Path) -> None:
     def run(name: str, *, higher: bool) -> Run:
         metrics = {"acc": Metric("acc", mean, higher)}
