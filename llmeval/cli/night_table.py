@@ -84,7 +84,8 @@ def lay_out_plan(plan: Plan, stream: TextIO) -> list[str]:
     noun = "unit" if len(plan.units) == 1 else "units"
     many = f"alpha {plan.alpha:g} over {len(plan.units)} {noun}"
     how = f"a drop of that size is detected, and an unchanged model passes, with {plan.power:.0%}"
-    return [*lines, f"{how} power at {many}", *_tell_costs(plan)]
+    told = [f"{how} power at {many}"] if any(unit.basis for unit in plan.units) else []
+    return [*lines, *told, *_tell_costs(plan)]
 
 
 def _tell_costs(plan: Plan) -> Sequence[str]:

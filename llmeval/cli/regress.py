@@ -32,6 +32,7 @@ exit codes: 0 PASS, 3 REGRESSED, 3 or 0 INCONCLUSIVE (by policy), 4 INVALID, 2 w
 """
 
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+_ACTS = ("run", "plan", "fresh", "set_baseline", "forget_nights")
 _GATE = ("tolerance", "alpha", "inconclusive", "unscored", "max_errors", "max_coverage_drop")
 
 
@@ -107,6 +108,12 @@ def _add_outputs(parser: Parser) -> None:
 
 def _check_use(arguments: Any) -> None:
     given = [name for name in _GATE if getattr(arguments, name) is not None]
+    acts = [name for name in _ACTS if getattr(arguments, name)]
+    if len(acts) > 1:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in acts)
+        raise UsageError(f"{options} exclude each other", mend="one at a time")
+    if arguments.json and arguments.markdown == "-":
+        raise UsageError("--json and --markdown share stdout", mend="--markdown FILE")
     if arguments.file is None:
         if not (arguments.baseline and arguments.run):
             mend = "NIGHTLY.yaml, or --baseline RUN --run RUN; --init writes a file to begin with"
@@ -228,12 +235,12 @@ def _forget(nightly: Nightly, arguments: Any) -> int:
 
 def _report(night: Night, arguments: Any) -> int:
     """Show a night in every way that is asked for; its verdict decides the exit code."""
-    _write_files(night, arguments)
     try:
         _print(night, arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         drop_stdout()
+    _write_files(night, arguments)  # last: what cannot be written hides no verdict
     return night.exit_code
 
 

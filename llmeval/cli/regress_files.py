@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 from llmeval.core.errors import StorageError, UsageError
@@ -22,6 +23,7 @@ inconclusive: pass             # or fail: what a night does that cannot be decid
 max_errors: 0.05               # more items without an answer: INVALID
 # max_usd: 5                   # of a night; also max_requests, max_minutes
 # sentinel: {items: 50, repeats: 3}    # asked again on the same night: noise or drift?
+keep_nights: 60                # records of older nights are removed; their evidence stays
 """
 
 WORKFLOW = """\
@@ -48,16 +50,23 @@ jobs:
           python-version: "3.12"
           cache: pip
       - run: pip install 'llmeval[hf]'
-      # The nights before: evidence, records, baselines. A cache key is never written twice.
-      - uses: actions/cache@v4
+      # The nights before: evidence and records. A cache key is never written twice.
+      - uses: actions/cache/restore@v4
         with:
           path: |
             results
-            .llmeval
             ~/.cache/huggingface
           key: llmeval-nightly-${{ github.run_id }}-${{ github.run_attempt }}
           restore-keys: llmeval-nightly-
       - run: llmeval regress nightly.yaml --junit junit.xml --html nightly.html
+      # By itself the cache is kept of jobs that succeed only: a night that failed counts, too.
+      - uses: actions/cache/save@v4
+        if: always()
+        with:
+          path: |
+            results
+            ~/.cache/huggingface
+          key: llmeval-nightly-${{ github.run_id }}-${{ github.run_attempt }}
       - uses: actions/upload-artifact@v4
         if: always()
         with:
@@ -65,7 +74,7 @@ jobs:
           path: |
             junit.xml
             nightly.html
-            results/regress
+            results/regress/*/*.json*
 """
 
 _FILES = {
@@ -102,4 +111,7 @@ def write_files(folder: Path) -> int:
 def cron_line(folder: Path) -> str:
     """Return a line for crontab."""
     place = shlex.quote(str(folder.resolve()))
-    return f"17 3 * * * cd {place} && llmeval regress nightly.yaml --quiet >> nightly.log 2>&1"
+    script = Path(sys.executable).with_name("llmeval")  # cron has next to no PATH
+    command = shlex.quote(str(script)) if script.exists() else f"{sys.executable} -m llmeval"
+    line = f"cd {place} && {command} regress nightly.yaml --quiet >> nightly.log 2>&1"
+    return "17 3 * * * " + line.replace("%", r"\%")  # which stands for a new line there

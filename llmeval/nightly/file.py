@@ -102,6 +102,7 @@ class NightlyFile(BaseModel):
     max_errors: _Share = 0.05
     max_coverage_drop: _Share = 0.01
     sentinel: Sentinel | None = None
+    keep_nights: _Count | None = None
 
     @model_validator(mode="after")
     def _names_models(self) -> Self:

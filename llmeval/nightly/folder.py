@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,18 @@ def list_nights(folder: Path) -> list[NightFolder]:
     """
     paths = sorted(folder.glob(f"{NIGHTS}/*/{NOTES}"), key=lambda path: _order(path.parent.name))
     return [NightFolder(path.parent, path.parent.name, _read_notes(path)) for path in paths]
+
+
+def remove_old(folder: Path, keep: int, pinned: Iterable[Path]) -> None:
+    """Remove the records of all but the newest nights; verdicts, history and evidence stay.
+
+    Args:
+        pinned: records of baselines, whose nights stay, too.
+    """
+    needed = {parent for path in pinned for parent in path.resolve().parents}
+    for night in list_nights(folder)[:-keep]:
+        if night.path.resolve() not in needed:
+            shutil.rmtree(night.path, ignore_errors=True)
 
 
 def _order(name: str) -> tuple[str, int]:

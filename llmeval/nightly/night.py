@@ -12,7 +12,7 @@ from llmeval.core import InvalidResult, UsageError
 from llmeval.home import find_workspace
 from llmeval.nightly.asking import Asking, MakeProgress, digest_settings
 from llmeval.nightly.file import Nightly, NightlyModel, check_tasks
-from llmeval.nightly.folder import NightFolder, Slot, open_night
+from llmeval.nightly.folder import NightFolder, Slot, open_night, remove_old
 from llmeval.nightly.planning import Plan, make_plan
 from llmeval.preparation import Sandboxes
 from llmeval.reports.regress.baseline import Baseline, Pin, open_baseline
@@ -84,7 +84,15 @@ def run_night(
         _keep(folder, result, state)
         if all(side.complete for side in sides):
             night.close()
+        _remove_old(nightly, folder)
         return result
+
+
+def _remove_old(nightly: Nightly, folder: Path) -> None:
+    pins = [entry.pin for entry in nightly.file.all_models if entry.pin is not None]
+    pinned = [Path(path) for pin in pins for path in (pin.path, *pin.repeats)]
+    if nightly.file.keep_nights is not None:
+        remove_old(folder, nightly.file.keep_nights, pinned)
 
 
 def _forecast_cheaply(nightly: Nightly, asking: Asking) -> dict[str, list[RunSpec]]:

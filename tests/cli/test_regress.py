@@ -101,6 +101,13 @@ def test_a_summary_that_cannot_be_written_changes_no_verdict(
     assert "GITHUB_STEP_SUMMARY" in ended.error
 
 
+def test_a_file_that_cannot_be_written_hides_no_verdict(llmeval: Command, records: Path) -> None:
+    files = ("--junit", str(records / "good" / "manifest.json" / "junit.xml"))
+    ended = llmeval("regress", "--baseline", "good", "--run", "worse", *files)
+    assert ended.code == 2
+    assert ended.out.startswith("REGRESSED: ") and "cannot be written" in ended.error
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
@@ -114,6 +121,8 @@ def test_a_summary_that_cannot_be_written_changes_no_verdict(
         (("nightly",), "a nightly file ends with .yaml"),
         (("nowhere.yaml",), "no such file"),
         (("n.yaml", "--baseline", "good"), "pin it in the file"),
+        (("n.yaml", "--plan", "--run", "good"), "--run and --plan exclude each other"),
+        (("--baseline", "good", "--run", "same", "--json", "--markdown"), "share stdout"),
         (("n.yaml", "--tolerance", "0.1"), "the nightly file says this"),
         (("--baselin", "good"), "did you mean --baseline"),
     ],
@@ -132,11 +141,13 @@ def test_init_writes_files_that_work_and_overwrites_nothing(
     ended = llmeval("regress", "--init", "ci")
     assert ended.code == 0
     assert "17 3 * * * cd " in ended.out
+    assert str(Path(sys.executable).parent) in ended.out  # cron has next to no PATH
     workflow = yaml.safe_load((workspace / "ci/.github/workflows/llmeval-nightly.yml").read_text())
     steps = workflow["jobs"]["regress"]["steps"]
     assert workflow[True]["schedule"] == [{"cron": "17 3 * * *"}]  # YAML 1.1 reads `on` as true
     assert any("llmeval regress nightly.yaml --junit" in step.get("run", "") for step in steps)
-    assert any("cache" in step.get("uses", "") for step in steps)
+    (saved,) = (step for step in steps if "cache/save" in step.get("uses", ""))
+    assert saved["if"] == "always()"  # evidence of nights that fail is kept, too
     before = (workspace / "ci" / "nightly.yaml").read_text()
     again = llmeval("regress", "--init", "ci")
     assert (again.code, (workspace / "ci" / "nightly.yaml").read_text()) == (2, before)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmeval.core import StorageError
-from llmeval.nightly.folder import NightFolder, Slot, list_nights, open_night
+from llmeval.nightly.folder import NightFolder, Slot, list_nights, open_night, remove_old
 
 
 def at(day: int, hour: int = 3) -> datetime.datetime:
@@ -35,6 +35,15 @@ def test_one_that_was_broken_off_a_night_ago_is_left(tmp_path: Path) -> None:
     open_night(tmp_path, now=at(1))
     early = at(2) - datetime.timedelta(seconds=1)  # cron is not always as punctual
     assert open_night(tmp_path, now=early).name == "2026-03-02"
+
+
+def test_records_of_old_nights_are_removed_but_not_the_baselines(tmp_path: Path) -> None:
+    for day in range(1, 7):
+        end(tmp_path, open_night(tmp_path, now=at(day)))
+    remove_old(tmp_path, 2, [tmp_path / "nights" / "2026-03-02" / "model" / "run"])
+    left = [night.name for night in list_nights(tmp_path)]
+    assert left == ["2026-03-02", "2026-03-05", "2026-03-06"]
+    assert len(list(tmp_path.glob("*.json"))) == 6
 
 
 def test_another_night_never_takes_the_name_of_one_that_is_gone(tmp_path: Path) -> None:
