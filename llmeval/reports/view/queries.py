@@ -213,13 +213,13 @@ class Finder:
         return f"coalesce({self._gain(query.metric)} {sign}, false)"
 
     def _order(self, query: Query) -> str:
-        if query.sort == "":
+        by_gain = query.sort in ("gain", "loss")
+        if query.sort == "" or (by_gain and len(self.items.runs) == 1):
             return "position"
         if query.sort == "id":
             return "sample_id, position"
-        if query.sort in ("gain", "loss"):
-            paired = len(self.items.runs) > 1
-            key = self._gain(query.metric) if paired else "NULL"
+        if by_gain:
+            key = self._gain(query.metric)
         else:
             sign = self._by_task(query.metric, self._sign)
             key = f"{self._value(query.metric, len(self.items.runs) - 1)} * {sign}"

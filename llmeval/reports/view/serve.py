@@ -22,7 +22,7 @@ from llmeval.reports.view.items import Items
 from llmeval.reports.view.pages import describe_items, render
 from llmeval.reports.view.queries import Finder, parse_query
 from llmeval.runs import Run, load_run
-from llmeval.runs.catalog import CatalogRow
+from llmeval.runs.catalog import MANIFEST, CatalogRow
 from llmeval.runs.find import list_run_ids
 
 ADDRESS = "127.0.0.1"
@@ -79,7 +79,8 @@ class Library:
         """
         key = tuple(ids)
         with self._lock:  # two windows that open at once build it once
-            if key not in self._views:
+            if key not in self._views or not self._views[key].is_current:
+                self._views.pop(key, None)
                 self._views[key] = View([self._find(id) for id in ids], self._across_forms)
                 if len(self._views) > _KEPT_VIEWS:
                     self._views.popitem(last=False)
@@ -101,11 +102,17 @@ class View:
     """One run or two, as a page and as what that asks for."""
 
     def __init__(self, runs: Sequence[Run], across_forms: bool) -> None:
+        self._written = [_when_written(run) for run in runs]
         self.items = Items(runs)
         self._finder = Finder(self.items)
         self._across_forms = across_forms
         self._page: str | None = None
         self._lock = Lock()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the records are still those that were read: none was removed or continued."""
+        return self._written == [_when_written(run) for run in self.items.runs]
 
     def page(self) -> str:
         """Return the page, made once."""
@@ -134,6 +141,13 @@ class View:
     def locate(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the position of a sample."""
         return {"position": self._finder.locate(query.get("task", ""), query.get("id", ""))}
+
+
+def _when_written(run: Run) -> int | None:
+    try:
+        return (run.path / MANIFEST).stat().st_mtime_ns  # written last
+    except OSError:
+        return None
 
 
 def _bounded(query: Mapping[str, str], name: str, most: int) -> int:
@@ -248,7 +262,7 @@ def _answer_api(library: Library, path: Sequence[str], query: Mapping[str, str])
     if len(path) >= 2 and path[-2] == "items":
         *ids, _, position = path
         return _view(library, ids).open_item(position)
-    *ids, verb = path
+    *ids, verb = path or [""]
     verbs: dict[str, Callable[[View], Any]] = {
         "items": lambda view: view.list_items(query),
         "locate": lambda view: view.locate(query),

@@ -77,6 +77,7 @@ ALL = ["sky", "grass", "b", "a", "c", "l1", "l2"]
         ({"sort": "id"}, sorted(ALL)),
         ({"sort": "best"}, ["sky", "b", "grass", "l1", "l2", "a", "c"]),
         ({"sort": "worst", "task": 2}, ["l2", "l1"]),
+        ({"sort": "gain"}, ALL),  # there is nothing to gain in one run
         ({"search": "SKY"}, ["sky"]),
         ({"search": '"forty-two".\ndone'}, ["b"]),
         ({"search": "forty"}, ["b", "a"]),
@@ -148,6 +149,12 @@ def test_a_sample_is_located_by_task_and_id(one: Finder) -> None:
 def test_what_no_page_sends_is_refused(one: Finder, query: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         parse_query(query, one.items)
+
+
+def test_a_run_without_metrics_is_found_and_ordered(tmp_path: Path) -> None:
+    finder = Finder(Items([write_record(tmp_path / "run", {"t": [Item("a", {}), Item("b", {})]})]))
+    for query in ({"sort": "best"}, {"sort": "loss"}, {"score": "between"}, {"score": "right"}):
+        assert ask(finder, **query) == ([] if "score" in query else ["a", "b"]), query
 
 
 def test_hostile_texts_are_found_as_texts(tmp_path: Path) -> None:

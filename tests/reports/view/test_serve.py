@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 
 from llmeval.core import UsageError
 from llmeval.reports.view.serve import Library, ViewServer
+from llmeval.runs import Run
 from tests.reports.view.samples import choice, completion
-from tests.support.records import Item, write_record
+from tests.support.records import Item, items_of, write_record
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,7 @@ def test_an_item_comes_whole(server: ViewServer) -> None:
         "/view/notes",
         "/view/run-a/run-b/run-a",
         "/api/../secret.txt/items",
+        "/api",
         "/api/run-a",
         "/api/items",
         "/api/run-a/items/99",
@@ -204,6 +207,24 @@ def test_named_runs_are_the_only_ones(folder: Path) -> None:
         assert server.url_of([]) == server.url
         assert ask(server, "/view/own")[0] == 200
         assert ask(server, "/view/run-a")[0] == 404
+        server.shutdown()
+
+
+def test_what_is_shown_is_what_the_record_holds_now(tmp_path: Path) -> None:
+    def write(folder: Path, values: Sequence[float]) -> Run:
+        return write_record(folder, {"t": items_of(values)}, status="interrupted")
+
+    write(tmp_path / "results" / "run", [1.0])
+    with ViewServer(Library([], tmp_path / "results")) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        assert ask_json(server, "/api/run/items")["count"] == 1
+        whole = write(tmp_path / "whole", [1.0, 0.0])  # the run was continued
+        for name in ("scores.parquet", "samples.parquet", "summary.json", "manifest.json"):
+            (whole.path / name).rename(tmp_path / "results" / "run" / name)
+        assert ask_json(server, "/api/run/items?search=q")["count"] == 2
+        shutil.rmtree(tmp_path / "results" / "run")
+        for path in ("/view/run", "/api/run/items", "/api/run/items/0", "/api/run/items?search=q"):
+            assert ask(server, path)[:2] == (404, "no run run")
         server.shutdown()
 
 
