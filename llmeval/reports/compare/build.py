@@ -10,11 +10,12 @@ from llmeval.core import UsageError
 from llmeval.reports.compare.comparison import (
     Comparison,
     Contestant,
+    Flips,
     FormDifference,
     Pair,
     Row,
 )
-from llmeval.reports.compare.flips import find_flips, tell_flips
+from llmeval.reports.compare.flips import Keys, find_flips, tell_flips
 from llmeval.reports.compare.forms import SAMPLING, compare_forms, tell_difference
 from llmeval.reports.compare.measures import measure_group, measure_task
 from llmeval.reports.compare.pairs import Pairs, pair_items
@@ -145,13 +146,14 @@ class Comparing:
             UsageError: as `prepare`, or there is no item in common.
         """
         entries, without = self.prepare()
-        rows = [
+        found = [
             row
             for entry in entries
             for metric in entry.metrics
             if (row := self._row(entry, metric)) is not None
         ]
-        self._check_common(rows)
+        self._check_common([row for row, _ in found])
+        rows = tell_flips(self.runs, found)
         tasks = [list(run.summary["tasks"]) for run in self.runs]
         return Pair(
             challenger=self.sides[1],
@@ -170,8 +172,11 @@ class Comparing:
             self._pairs[key] = pair_items(self._table, task, metric, across_forms=across)
         return self._pairs[key]
 
-    def _row(self, entry: Entry, metric: str) -> Row | None:
-        """Return a row; None for a group of whose tasks none has the metric in both runs."""
+    def _row(self, entry: Entry, metric: str) -> tuple[Row, list[Keys]] | None:
+        """Return a row, and the names of its flips' examples, which are not yet told.
+
+        None for a group of whose tasks none has the metric in both runs.
+        """
         leaves = [leaf for leaf in entry.leaves if self._count(leaf, metric) == 2]
         parts = [self.pair_items(leaf, metric) for leaf in leaves]
         if not parts:
@@ -183,13 +188,13 @@ class Comparing:
             aggregation = "weighted by size" if by_size else "unweighted"
         else:
             measure = measure_task(parts[0])
-        flips = None
+        flips: Flips | None = None
+        keys: list[Keys] = []
         if measure.values is not None:
             examples = self._options.examples if entry.parent is None else 0
             flips, keys = find_flips(parts, measure.values, examples=examples)
-            flips = tell_flips(self.runs, metric, flips, keys)
         row = make_row(entry.name, parts, measure, flips, across=self.is_across(parts))
-        return replace(
+        row = replace(
             row,
             is_group=entry.is_group,
             parent=entry.parent,
@@ -197,6 +202,7 @@ class Comparing:
             aggregation=aggregation,
             test=replace(row.test, family="headline" if entry.parent is None else "subtasks"),
         )
+        return row, keys
 
     def is_across(self, parts: Sequence[Pairs]) -> bool:
         """Return whether any items were asked in different forms."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmeval.core import UsageError
-from llmeval.reports.compare.comparison import Direction, Flip, Flips
+from llmeval.reports.compare.comparison import Direction, Flip, Flips, Row
 from llmeval.reports.compare.measures import NOISE
 from llmeval.reports.compare.pairs import Pairs
 from llmeval.runs import Run
@@ -21,13 +21,19 @@ from llmeval.stats.intervals import Floats, is_binary
 Key = tuple[str, str]
 """A task and a sample id."""
 
+Keys = tuple[Key, Key]
+"""What each of two runs calls an item."""
+
+_Extract = tuple[str, str, str]
+"""A task, a sample id and a metric."""
+
 _SAMPLES_QUERY = """
 SELECT task, sample_id, prompt, target, exchanges
 FROM read_parquet($path) WHERE list_contains($keys, task || chr(31) || sample_id)
 """
 _SCORES_QUERY = """
-SELECT task, sample_id, extracted FROM read_parquet($path)
-WHERE metric = $metric AND list_contains($keys, task || chr(31) || sample_id)
+SELECT task, sample_id, metric, extracted FROM read_parquet($path)
+WHERE list_contains($keys, task || chr(31) || sample_id)
 """
 
 
@@ -43,7 +49,7 @@ class _Told:
 
 def find_flips(
     parts: Sequence[Pairs], values: Floats, *, examples: int
-) -> tuple[Flips, list[tuple[Key, Key]]]:
+) -> tuple[Flips, list[Keys]]:
     """Return which items changed, and the names on both sides of those to show.
 
     The examples are bare: `tell_flips` fills them in. Of items that are right or wrong they are
@@ -65,7 +71,7 @@ def find_flips(
     names = [f"{task}/{name}" if many else name for task, name in keys[0]]
     lost, gained = np.flatnonzero(better < -NOISE), np.flatnonzero(better > NOISE)
     shown: list[Flip] = []
-    both: list[tuple[Key, Key]] = []
+    both: list[Keys] = []
     for direction, places in (("lost", lost), ("gained", gained)):
         for place in _choose(places, np.abs(better) if graded else None, examples):
             shown.append(_bare(direction, keys[0][place], values[:, place]))
@@ -96,19 +102,33 @@ def _bare(direction: Any, key: Key, scores: Floats) -> Flip:
     )
 
 
-def tell_flips(
-    runs: tuple[Run, Run], metric: str, flips: Flips, keys: Sequence[tuple[Key, Key]]
+def tell_flips(runs: tuple[Run, Run], found: Sequence[tuple[Row, Sequence[Keys]]]) -> list[Row]:
+    """Fill in what the samples' records say: prompt, target, both answers.
+
+    All rows at once, so that each record is read once, however many tasks it has.
+
+    Args:
+        found: rows with the names of their flips' examples.
+    """
+    told = [
+        _read_told(run, {(*pair[side], row.metric) for row, keys in found for pair in keys})
+        for side, run in enumerate(runs)
+    ]
+    return [
+        replace(row, flips=_fill(row.flips, row.metric, keys, told)) if row.flips else row
+        for row, keys in found
+    ]
+
+
+def _fill(
+    flips: Flips, metric: str, keys: Sequence[Keys], told: Sequence[Mapping[_Extract, _Told]]
 ) -> Flips:
-    """Fill in what the samples' records say: prompt, target, both answers."""
-    if not keys:
-        return flips
-    ours, theirs = (
-        _read_told(run, metric, {pair[side] for pair in keys}) for side, run in enumerate(runs)
-    )
     nothing = _Told(None, None, None, None)
     examples = []
-    for flip, (our_key, their_key) in zip(flips.examples, keys, strict=True):
-        before, after = ours.get(our_key, nothing), theirs.get(their_key, nothing)
+    for flip, pair in zip(flips.examples, keys, strict=True):
+        before, after = (
+            side.get((*key, metric), nothing) for side, key in zip(told, pair, strict=True)
+        )
         examples.append(
             replace(
                 flip,
@@ -121,27 +141,31 @@ def tell_flips(
     return replace(flips, examples=tuple(examples))
 
 
-def _read_told(run: Run, metric: str, keys: Iterable[Key]) -> dict[Key, _Told]:
+def _read_told(run: Run, wanted: Collection[_Extract]) -> dict[_Extract, _Told]:
     import duckdb
 
-    wanted = ["\x1f".join(key) for key in keys]
-    told: dict[Key, _Told] = {}
+    if not wanted:
+        return {}
+    names = list({f"{task}\x1f{name}" for task, name, _ in wanted})
     try:
         with duckdb.connect() as connection:
-            path = str(run.path / SCORES)
-            values: Mapping[str, Any] = {"path": path, "keys": wanted, "metric": metric}
+            values: Mapping[str, Any] = {"path": str(run.path / SCORES), "keys": names}
             rows = connection.execute(_SCORES_QUERY, values).fetchall()
-            extracted = {(task, name): text for task, name, text in rows}
-            values = {"path": str(run.path / SAMPLES), "keys": wanted}
-            for task, name, prompt, target, exchanges in connection.execute(
-                _SAMPLES_QUERY, values
-            ).fetchall():
-                read = extracted.get((task, name))
-                answer = read_answer(exchanges, choices=read is None)
-                told[task, name] = _Told(prompt, target, answer, read)
+            extracted = {(task, name, metric): text for task, name, metric, text in rows}
+            values = {"path": str(run.path / SAMPLES), "keys": names}
+            samples = {
+                (task, name): said
+                for task, name, *said in connection.execute(_SAMPLES_QUERY, values).fetchall()
+            }
     except duckdb.Error as error:
         what = f"the record cannot be read: {str(error).splitlines()[0]}"
         raise UsageError(what, where=str(run.path)) from error
+    told = {}
+    for key in wanted:
+        if (said := samples.get(key[:2])) is not None:
+            prompt, target, exchanges = said
+            read = extracted.get(key)
+            told[key] = _Told(prompt, target, read_answer(exchanges, choices=read is None), read)
     return told
 
 

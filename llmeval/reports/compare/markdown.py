@@ -74,7 +74,7 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
         "lost, gained",
         "MDE",
     )
-    yield _emphasise(table(head, [_cells(row) for row in rows]))
+    yield _emphasise(table(head, [_cells(row) for row in rows]), rows)
     yield ""
     left_out = [f"{folded} subtasks without a finding are left out."] if folded else []
     notes = [
@@ -119,9 +119,13 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _emphasise(text: str) -> str:
-    """Set the word that a reader must not miss in bold; a name cannot pass for it."""
-    return text.replace("| worse |", "| **worse** |")
+def _emphasise(text: str, rows: Sequence[Row]) -> str:
+    """Set the verdict that a reader must not miss in bold; a name cannot pass for it."""
+    head, rule, *lines = text.split("\n")
+    for place, row in enumerate(rows):
+        if row.verdict == "worse":  # what stands behind it are numbers
+            lines[place] = "| **worse** |".join(lines[place].rsplit("| worse |", 1))
+    return "\n".join([head, rule, *lines])
 
 
 def _flips(pair: Pair, labels: tuple[str, str]) -> Iterator[str]:
