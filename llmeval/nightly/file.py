@@ -21,6 +21,8 @@ _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespa
 _Count = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Tolerance = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Range = Annotated[list[_Number], Field(min_length=2, max_length=2)]
 _Name = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -92,9 +94,7 @@ class NightlyFile(BaseModel):
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     tolerance: _Tolerance = 0.02
     tolerances: dict[str, _Tolerance | dict[str, _Tolerance]] = Field(default_factory=dict)
-    ranges: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
-        default_factory=dict
-    )
+    ranges: dict[str, _Range] = Field(default_factory=dict)
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     power: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
     inconclusive: Inconclusive = "fail"

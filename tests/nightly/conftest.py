@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,9 @@ def write_tasks(folder: Path, n: int) -> None:
 class Job:
     """A nightly job in the working folder; every call of ``night`` is another night."""
 
-    def __init__(self, folder: Path, server: MockServer) -> None:
+    def __init__(self, folder: Path, server: MockServer, pinned: dict[str, Path]) -> None:
         self.folder = folder
+        self._pinned = pinned
         self.server = server
         self.path = folder / "nightly.yaml"
         self.out = folder / "results"
@@ -118,9 +120,17 @@ class Job:
             self.server.set(manner="plain", manner_share=1.0, system_fingerprint="fp_mock")
 
     def pin(self, **manner: Any) -> None:
-        """Run a night and pin it."""
+        """Run a night and pin it, or take the like from another test."""
+        wanted = f"{self.path.read_text()} {manner}"
+        if (known := self._pinned.get(wanted)) is not None:
+            shutil.copytree(known / "results", self.out)
+            shutil.copy(known / "nightly.yaml", self.path)
+            return
         self.night(**manner)
         set_baselines(self.nightly, "latest", self.out)
+        kept = self.folder.with_name(f"{self.folder.name}-pinned")
+        shutil.copytree(self.folder, kept)
+        self._pinned[wanted] = kept
 
     def state(self) -> dict[str, Any]:
         path = self.out / "regress" / "nightly" / "state.json"
@@ -134,8 +144,19 @@ def shared() -> Iterator[MockServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def pinned(shared: MockServer) -> dict[str, Path]:
+    """Folders with a baseline, by the nightly file that asked for it."""
+    return {}
+
+
 @pytest.fixture
-def job(tmp_path: Path, shared: MockServer, monkeypatch: pytest.MonkeyPatch) -> Job:
+def job(
+    tmp_path: Path,
+    shared: MockServer,
+    pinned: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Job:
     defaults = Options()
     shared.set(**{name: getattr(defaults, name) for name in shared.options})
     shared.reset()
@@ -143,4 +164,4 @@ def job(tmp_path: Path, shared: MockServer, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("LLMEVAL_HOME", str(tmp_path))
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     write_tasks(tmp_path, 200)
-    return Job(tmp_path, shared)
+    return Job(tmp_path, shared, pinned)

@@ -29,7 +29,7 @@ Basis = Literal["earlier nights", "repeated answers", "independent answers"]
   had nothing to do with it.
 """
 
-_HALVINGS = 20
+_HALVINGS = 13  # 1/8192 of the span
 _ALMOST = 1 - 1e-9
 _ANY_SIZE = 1000.0  # units, which are scaled to the size that is asked for
 
