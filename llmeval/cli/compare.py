@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmeval.cli.parser import Parser
+from llmeval.cli.selection import add_selection, read_selection
 from llmeval.cli.streams import one_line, say
 from llmeval.core.errors import GateFailed, InvalidResult, UsageError
 
@@ -38,20 +39,10 @@ def main(argv: Sequence[str]) -> int:
     arguments = _build_parser().parse_args(argv)
     if arguments.flips is not None and arguments.flips < 0:
         raise UsageError(f"must be 0 or more, not {arguments.flips}", where="--flips")
-    from llmeval.reports.compare import Options, Wanted, compare_runs
+    from llmeval.reports.compare import compare_runs
     from llmeval.runs.find import find_run
 
-    wanted = Wanted(
-        tasks=tuple(_split(arguments.tasks)) if arguments.tasks is not None else None,
-        metrics=tuple(arguments.metric) if arguments.metric else None,
-        all_metrics=arguments.all_metrics,
-    )
-    options = Options(
-        wanted=wanted,
-        across_forms=arguments.across_forms,
-        partial=arguments.partial,
-        examples=_count_examples(arguments),
-    )
+    options = read_selection(arguments, examples=_count_examples(arguments))
     runs = [find_run(name, arguments.out) for name in (arguments.baseline, *arguments.challenger)]
     comparison = compare_runs(runs, options)
     _write(comparison, arguments)
@@ -68,23 +59,11 @@ def _build_parser() -> Parser:
     )
     parser.add_argument("baseline", metavar="A", help="the baseline")
     parser.add_argument("challenger", metavar="B", nargs="+", help="what is compared with it")
-    parser.add_argument("-t", "--tasks", metavar="TASK,..", help="only these tasks and groups")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--metric", metavar="KEY", action="append", help="only this metric; may be repeated"
-    )
-    which.add_argument(
-        "--all-metrics", action="store_true", help="every metric, not just each task's first"
-    )
-    parser.add_argument(
-        "--across-forms", action="store_true", help="compare what was asked in different forms"
-    )
-    parser.add_argument("--partial", action="store_true", help="take interrupted runs, too")
+    add_selection(parser)
     parser.add_argument(
         "--flips", type=int, metavar="N", help="examples of each task in each direction"
     )
     parser.add_argument("--all-tasks", action="store_true", help="show every subtask of a group")
-    parser.add_argument("-o", "--out", metavar="DIR", help="folder of records (results)")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print JSON")
     shape.add_argument("--markdown", action="store_true", help="print Markdown")
@@ -93,13 +72,6 @@ def _build_parser() -> Parser:
         "--fail-on-worse", action="store_true", help="exit code 3 where a challenger is worse"
     )
     return parser
-
-
-def _split(names: str) -> list[str]:
-    found = [name.strip() for name in names.split(",") if name.strip()]
-    if not found:
-        raise UsageError("no task was named", where="--tasks")
-    return found
 
 
 def _count_examples(arguments: Any) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmeval.cli.parser import Parser
-from llmeval.core.errors import UsageError
+from llmeval.cli.selection import add_selection, read_selection
 
 if TYPE_CHECKING:
     from llmeval.cli.page import Page
@@ -45,15 +45,9 @@ class _Table:
 
 def main(argv: Sequence[str]) -> int:
     arguments = _build_parser().parse_args(argv)
-    from llmeval.reports.compare import Options, Wanted
     from llmeval.runs.find import find_run
 
-    wanted = Wanted(
-        tasks=None if arguments.tasks is None else tuple(_split(arguments.tasks)),
-        metrics=tuple(arguments.metric) if arguments.metric else None,
-        all_metrics=arguments.all_metrics,
-    )
-    options = Options(wanted, arguments.across_forms, arguments.partial)
+    options = read_selection(arguments)
     run = find_run(arguments.run, arguments.out)
     if arguments.other is None:
         _show_one(run, options, arguments)
@@ -70,31 +64,12 @@ def _build_parser() -> Parser:
     )
     parser.add_argument("run", metavar="RUN", help="the run, or the baseline")
     parser.add_argument("other", metavar="RUN2", nargs="?", help="a run to compare with it")
-    parser.add_argument("-t", "--tasks", metavar="TASK,..", help="only these tasks and groups")
     parser.add_argument(
         "--key", metavar="KEY", action="append", help="cut by this key; may be repeated"
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--metric", metavar="KEY", action="append", help="only this metric; may be repeated"
-    )
-    which.add_argument(
-        "--all-metrics", action="store_true", help="every metric, not just each task's first"
-    )
-    parser.add_argument(
-        "--across-forms", action="store_true", help="compare what was asked in different forms"
-    )
-    parser.add_argument("--partial", action="store_true", help="take interrupted runs, too")
-    parser.add_argument("-o", "--out", metavar="DIR", help="folder of records (results)")
+    add_selection(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
-
-
-def _split(names: str) -> list[str]:
-    found = [name.strip() for name in names.split(",") if name.strip()]
-    if not found:
-        raise UsageError("no task was named", where="--tasks")
-    return found
 
 
 # -- one run ---------------------------------------------------------------------------------------
