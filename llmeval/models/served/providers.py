@@ -108,8 +108,9 @@ def read_providers(workspace: Path | None = None) -> dict[str, Provider]:
 def _read_file(path: Path) -> dict[str, Any]:
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"cannot be read: {str(error).splitlines()[0]}", where=str(path)) from None
     entries = content.get("providers") if isinstance(content, dict) else None
