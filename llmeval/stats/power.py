@@ -10,19 +10,27 @@ import math
 
 
 def minimum_detectable_effect(
-    stderr: float, *, alpha: float = 0.05, power: float = 0.8, sided: int = 2
+    stderr: float,
+    *,
+    df: float = math.inf,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    sided: int = 2,
 ) -> float:
     """Return the true difference that a test of this standard error finds with the given power.
 
-    (z_alpha + z_power) * stderr; Miller 2024, arXiv 2411.00640, section 5.
+    (t_alpha + t_power) * stderr, with the normal's quantiles where df is infinite; Miller 2024,
+    arXiv 2411.00640, section 5.
 
     Args:
         stderr: standard error of the difference (paired, clustered, or whatever it is), above 0.
+        df: degrees of freedom that it was estimated with, e.g. clusters less one; with few, the
+            normal's quantiles promise too much.
 
     Raises:
         ValueError: an argument lies outside its range.
     """
-    return _reach(alpha, power, sided) * _positive("stderr", stderr)
+    return _reach(alpha, power, sided, df) * _positive("stderr", stderr)
 
 
 def planned_n(
@@ -126,19 +134,21 @@ def _mcnemar_reach(
     return z_alpha * math.sqrt(discordance) + z_power * spread
 
 
-def _reach(alpha: float, power: float, sided: int) -> float:
+def _reach(alpha: float, power: float, sided: int, df: float = math.inf) -> float:
     """How many standard errors away a difference must lie to be found."""
-    return sum(_quantiles(alpha, power, sided))
+    return sum(_quantiles(alpha, power, sided, df))
 
 
-def _quantiles(alpha: float, power: float, sided: int) -> tuple[float, float]:
+def _quantiles(alpha: float, power: float, sided: int, df: float = math.inf) -> tuple[float, float]:
     if sided not in (1, 2):
         raise ValueError(f"a test is one- or two-sided, got {sided}")
     if not (0 < alpha < 0.5 and 0.5 <= power < 1):
         raise ValueError(f"expected alpha in (0, .5) and power in [.5, 1), got {alpha}, {power}")
-    from scipy.special import ndtri
+    if not df > 0:
+        raise ValueError(f"degrees of freedom must be above 0, got {df}")
+    from scipy.special import stdtrit  # at infinity the normal's
 
-    return float(ndtri(1 - alpha / sided)), float(ndtri(power))
+    return float(stdtrit(df, 1 - alpha / sided)), float(stdtrit(df, power))
 
 
 def _items(reach: float, effect: float) -> int:

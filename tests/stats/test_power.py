@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statsmodels.stats.power import normal_power
+from statsmodels.stats.power import TTestPower, normal_power
 
 from llmeval.stats import (
     mcnemar_exact,
@@ -42,6 +42,14 @@ def test_the_effect_that_a_planned_n_detects_is_the_one_planned_for(
         fewer = minimum_detectable_effect(sd / math.sqrt(n - 1), alpha=alpha, power=0.9)
         assert fewer > effect * (1 - 1e-9)
     assert planned_n(sd, -effect, alpha=alpha, power=0.9) == n
+
+
+@pytest.mark.parametrize("units", [6, 10, 30])
+def test_few_units_detect_what_the_t_test_of_statsmodels_detects(units: int) -> None:
+    expected = TTestPower().solve_power(nobs=units, alpha=0.05, power=0.8)  # noncentral t
+    found = minimum_detectable_effect(1 / math.sqrt(units), df=units - 1)
+    assert found == pytest.approx(expected, rel=0.03)
+    assert minimum_detectable_effect(1 / math.sqrt(units)) < 0.98 * expected
 
 
 def test_unpaired_n_reaches_the_power_that_statsmodels_tells() -> None:

@@ -48,8 +48,11 @@ def _find_mde(measure: Measure, flips: Flips | None) -> float | None:
     """Return the true difference that would be found; of right and wrong, by McNemar's test."""
     if flips is not None and _is_mcnemar(measure, flips):
         return _mcnemar_mde(measure.n, (flips.lost + flips.gained) / measure.n)
-    stderr = measure.difference.stderr
-    return minimum_detectable_effect(stderr, alpha=ALPHA, power=POWER) if stderr else None
+    difference = measure.difference
+    if not difference.stderr:
+        return None
+    units = difference.n if difference.clusters is None else difference.clusters
+    return minimum_detectable_effect(difference.stderr, df=units - 1, alpha=ALPHA, power=POWER)
 
 
 def _is_mcnemar(measure: Measure, flips: Flips) -> bool:
