@@ -242,6 +242,8 @@ def _format_drop(unit: PlannedUnit) -> str:
 def explain_control(night: Night) -> list[str]:
     """Return what is controlled, a sentence each."""
     settings, size = night.settings, len(night.units)
+    if not any(unit.test for unit in night.units):
+        return []
     alpha = f"{settings.alpha:.3g}"
     over = f"Holm over {size} units" if size > 1 else "one unit"
     lines = [
