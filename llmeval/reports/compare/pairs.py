@@ -102,6 +102,7 @@ def pair_items(table: ScoreTable, task: str, metric: str, *, across_forms: bool)
         sums = before, after
     assert scores.sample_id is not None
     clusters = matched.clusters if both else None
+    ours, theirs = scores.asked[rows]
     return Pairs(
         task=task,
         metric=metric,
@@ -112,7 +113,7 @@ def pair_items(table: ScoreTable, task: str, metric: str, *, across_forms: bool)
         clusters=None if clusters is None else clusters[matched.common],
         sample_ids=scores.sample_id[rows],
         excluded=_list_excluded(matched),
-        asked_otherwise=int((scores.asked[rows[0]] != scores.asked[rows[1]]).sum()),
+        asked_otherwise=int(((ours != theirs) & (ours != 0) & (theirs != 0)).sum()),
         whole=whole,
         problem=problem,
     )
