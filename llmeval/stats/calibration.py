@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llmeval.stats.bootstrap import RESAMPLES, bootstrap_sums
-from llmeval.stats.intervals import Estimate, Floats, estimate_mean, finite_rows, is_binary
+from llmeval.stats.intervals import (
+    Estimate,
+    Floats,
+    cluster_codes,
+    estimate_mean,
+    finite_rows,
+    is_binary,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ def reliability(
         ValueError: lengths differ, or a value lies outside its range.
     """
     sure, right = _check(confidences, correct)
-    labels = None if clusters is None else np.asarray(clusters)
+    labels = None if clusters is None else cluster_codes(clusters, len(sure))
     codes = _bin_codes(sure, bins)
     edges = np.linspace(0, 1, bins + 1)
     table = []

@@ -140,11 +140,15 @@ def clustered_stderr(values: ArrayLike, clusters: ArrayLike) -> float | None:
 
 
 def cluster_codes(clusters: ArrayLike, n: int) -> NDArray[np.intp]:
-    """Return [n] integers 0..G-1 in place of cluster labels.
+    """Return [n] integers 0..G-1 in place of cluster labels, in the labels' order.
 
     Raises:
         ValueError: there are not n labels.
     """
+    if isinstance(clusters, list) and len(clusters) == n and n and isinstance(clusters[0], str):
+        # An array of texts has room for the longest n times, and a label may be a whole passage.
+        place = {label: code for code, label in enumerate(sorted(set(clusters)))}
+        return np.fromiter((place[label] for label in clusters), np.intp, n)
     labels = np.asarray(clusters)
     if labels.shape != (n,):
         raise ValueError(f"expected {n} cluster labels, got an array of shape {labels.shape}")

@@ -40,8 +40,8 @@ def weighted_mean(
         raise ValueError(f"expected a weight a value, got {len(loads)} for {len(rows)}")
     if (loads < 0).any():
         raise ValueError("a weight cannot be negative")
-    labels = np.arange(len(rows)) if clusters is None else np.asarray(clusters)
-    codes = cluster_codes(labels, len(rows))[loads > 0]
+    codes = np.arange(len(rows)) if clusters is None else cluster_codes(clusters, len(rows))
+    codes = codes[loads > 0]
     rows, loads = rows[loads > 0], loads[loads > 0]
     units = len(np.unique(codes))
     method = "weighted, student-t" + ("" if clusters is None else ", clustered")
@@ -88,14 +88,17 @@ def stratified_mean(
     if len(labels) != len(rows):
         raise ValueError(f"expected {len(rows)} strata labels, got {len(labels)}")
     _check_shares(labels, shares)
+    codes = None if clusters is None else cluster_codes(clusters, len(rows))
+    if codes is not None:
+        _check_nesting(labels, codes.tolist())
+    places: dict[Hashable, list[int]] = {stratum: [] for stratum in shares}
+    for place, label in enumerate(labels):
+        places[label].append(place)
     total = math.fsum(shares.values())
     parts = []
-    for stratum in shares:
-        inside = np.array([label == stratum for label in labels], dtype=bool)
-        own = None if clusters is None else np.asarray(clusters)[inside]
-        parts.append((shares[stratum] / total, estimate_mean_by_t(rows[inside], own)))
-    if clusters is not None:
-        _check_nesting(labels, np.asarray(clusters).tolist())
+    for stratum, share in shares.items():
+        own = None if codes is None else codes[places[stratum]]
+        parts.append((share / total, estimate_mean_by_t(rows[places[stratum]], own)))
     return _combine(parts, len(rows), clusters is not None)
 
 
@@ -139,4 +142,4 @@ def _check_nesting(labels: Sequence[Hashable], clusters: Sequence[Hashable]) -> 
     home: dict[Hashable, Hashable] = {}
     for label, cluster in zip(labels, clusters, strict=True):
         if home.setdefault(cluster, label) != label:
-            raise ValueError(f"cluster {cluster!r} lies in two strata")
+            raise ValueError(f"a cluster lies in two strata: {home[cluster]!r} and {label!r}")

@@ -12,6 +12,7 @@ from scipy import stats
 
 from llmeval.stats.intervals import (
     clopper_pearson_interval,
+    cluster_codes,
     clustered_stderr,
     estimate_mean,
     estimate_mean_by_t,
@@ -166,3 +167,13 @@ def test_clustered_interval_covers_where_the_naive_one_does_not() -> None:
             covered[name] += interval[0] <= truth <= interval[1]
     assert 0.92 <= covered["clustered"] / runs <= 0.98
     assert covered["naive"] / runs < 0.85
+
+
+def test_clusters_may_be_whole_passages() -> None:
+    """As an array of texts these labels would take 8 GB."""
+    passages = [f"{i % 500} " + "a long passage " * 1000 * (i == 7) for i in range(140_000)]
+    codes = cluster_codes(passages, len(passages))
+    assert len(set(codes.tolist())) == 501
+    assert (codes[1:500:50] == codes[501:1000:50]).all()
+    few = ["b", "a\0", "a", "b"]  # an array would drop the NUL
+    assert cluster_codes(few, 4).tolist() == [2, 1, 0, 2]

@@ -105,8 +105,9 @@ def compare_with_rest(items: Items, inside: NDArray[np.bool_]) -> float | None:
         return None
     if items.clusters is None and np.isin(values, (0, 1)).all():
         return _fisher(values, inside)
-    clusters = range(len(values)) if items.clusters is None else items.clusters
-    codes = cluster_codes(np.asarray(clusters), len(values))
+    codes = np.arange(len(values))
+    if items.clusters is not None:
+        codes = cluster_codes(list(items.clusters), len(values))
     if min(len(set(codes[inside])), len(set(codes[~inside]))) < _LEAST_CLUSTERS:
         return None
     return _clustered_test(values, inside, codes)
