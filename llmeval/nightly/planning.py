@@ -93,10 +93,9 @@ def make_plan(
             items = count_items(found.run, name, sizes)
             if sizes is None and file.options.limit is not None:
                 items = min(items, file.options.limit * len(name.leaves))
-            spread = expect_spread(table, name, state, label, noise)
-            units.append(
-                plan_unit(label, name, settings, size, items, spread, _span(settings, name))
-            )
+            span = _span(settings, name)
+            spread = expect_spread(table, name, state, label, noise, span)
+            units.append(plan_unit(label, name, settings, size, items, spread, span))
     costs = tuple(_cost(label, found) for label, found in forecasts.items())
     return Plan(tuple(units), costs, settings.power, settings.alpha)
 

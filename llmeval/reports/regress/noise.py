@@ -36,6 +36,16 @@ class Noise:
     sd: float
     changed: float
 
+    @property
+    def largest(self) -> float:
+        """The largest SD that all of the items would often hide, of a metric in [0, 1].
+
+        An item that is right with probability p has the variance p (1 - p), and two draws of it
+        differ with twice that. So the mean variance is at most half of the share of moving items,
+        of which none is seen with 5%.
+        """
+        return math.sqrt((1 - _UNSEEN ** (1 / self.items)) / 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
@@ -128,9 +138,7 @@ def weigh_drift(
 ) -> Drift | None:
     """Compare a mean difference over n items with what decoding makes of it.
 
-    That no item of a few moved does not say that none would. An item that is right with probability
-    p has the variance p (1 - p), and two draws of it differ with twice that; so the mean variance
-    is at most half of the largest share of moving items of which none is seen with 5%.
+    That no item of a few moved does not say that none would: the largest noise is taken then.
 
     Args:
         span: greatest value of the metric less the least.
@@ -141,5 +149,5 @@ def weigh_drift(
     variance = tonight.sd**2 + before.sd**2
     unseen = variance == 0
     if unseen:
-        variance = span**2 * (1 - _UNSEEN ** (1 / tonight.items))
+        variance = 2 * (span * tonight.largest) ** 2
     return Drift(tonight, baseline, difference, math.sqrt(variance / n), unseen)

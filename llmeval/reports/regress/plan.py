@@ -137,20 +137,26 @@ def _expect(drop: float, sd: float, span: float) -> Totals:
 
 
 def expect_spread(
-    table: ScoreTable, name: UnitName, state: State, model: str, noise: Noise | None
+    table: ScoreTable,
+    name: UnitName,
+    state: State,
+    model: str,
+    noise: Noise | None,
+    span: float = 1.0,
 ) -> Spread | None:
     """Return the spread to plan with, from the best source that there is.
 
     Args:
         table: scores of the baseline alone.
         noise: of the baseline, where it was repeated.
+        span: greatest value of the metric less the least.
     """
     kept = state.find((model, name.task, name.metric))
     if kept is not None and kept.nights:
         recent = [night.sd for night in kept.nights[-5:]]
         return Spread(float(np.sqrt(np.mean(np.square(recent)))), "earlier nights")
     if noise is not None:
-        return Spread(math.sqrt(2) * noise.sd, "repeated answers")
+        return Spread(math.sqrt(2) * (noise.sd or span * noise.largest), "repeated answers")
     values, clusters = _read_baseline(table, name)
     if len(values) < 2:
         return None

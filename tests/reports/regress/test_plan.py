@@ -74,3 +74,5 @@ def test_the_spread_comes_from_the_best_source(tmp_path: Path) -> None:
     assert repeated == Spread(pytest.approx(np.sqrt(2) * 0.1), "repeated answers")
     assert count_items(run, NAME, None) == 100
     assert count_items(run, NAME, {"task": 30}) == 30
+    still = expect_spread(table, NAME, State(), "m", Noise(items=50, draws=3, sd=0.0, changed=0.0))
+    assert still is not None and still.sd == pytest.approx(0.24, abs=0.003)  # sqrt(.058)
