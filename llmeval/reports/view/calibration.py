@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST = 20_000  # samples: more make no other picture
 _MANY = 4  # tasks
 _RESAMPLES = 1_000  # for an interval that is looked at
-_BATCH = 2_000
+_BATCH = 500  # rows as Python's objects at once
 _LEAST = 50  # answers: ten bins of fewer say nothing
 _BY_CHOICES = (
     "the picked choice's share of the choices' probability (softmax of their log-probabilities)"
@@ -46,6 +46,10 @@ class Calibration:
     samples: int
     error: Estimate
     bins: Sequence[ReliabilityBin]
+
+
+_Judged = dict[str, Mapping[str, Any]]
+"""Rows of the scores, by metric."""
 
 
 @dataclass(slots=True)
@@ -91,17 +95,18 @@ def _join(parts: Sequence[_Seen]) -> _Seen:
 
 def _read(run: Run) -> dict[str, _Seen]:
     names = run.read_columns(SAMPLES, ["task", "sample_id"])
+    sizes = Counter(names["task"].to_pylist())
+    about = run.manifest.get("tasks", {})
+    forms = {task: _TaskForm(about.get(task, {})) for task in sizes}
+    found = {task: _Seen([], [], [], _BY_CHOICES, samples) for task, samples in sizes.items()}
     chosen = _draw(names.num_rows)
-    verdicts = _read_verdicts(run, names.take(chosen))
-    tasks = {name: _TaskForm(about) for name, about in run.manifest.get("tasks", {}).items()}
-    found = {
-        task: _Seen([], [], [], _BY_CHOICES, samples)
-        for task, samples in Counter(names["task"].to_pylist()).items()
-    }
-    for i, row in enumerate(_read_rows(run, chosen)):
+    drawn = _keys(names.take(chosen))
+    verdicts = _read_verdicts(run, drawn)
+    telling = [_may_tell(verdicts[key], forms[key[0]]) for key in drawn]
+    for i, row in enumerate(_read_rows(run, chosen[telling])):
         seen = found[row["task"]]
         judged = verdicts[row["task"], row["sample_id"]]
-        sure = _confidence(row, judged, tasks.get(row["task"], _TaskForm({})))
+        sure = _confidence(row, judged, forms[row["task"]])
         if sure is not None:
             seen.how = sure.how
             seen.confidences.append(min(1.0, sure.confidence))
@@ -109,6 +114,10 @@ def _read(run: Run) -> dict[str, _Seen]:
             cluster = row["cluster"]
             seen.clusters.append(f"alone {i}" if cluster is None else f"in {cluster}")
     return found
+
+
+def _keys(table: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(table["task"].to_pylist(), table["sample_id"].to_pylist(), strict=True))
 
 
 def _draw(rows: int) -> NDArray[np.int64]:
@@ -124,25 +133,27 @@ def _read_rows(run: Run, chosen: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
 
     columns, start = ["task", "sample_id", "exchanges", "fields", "cluster"], 0
     with pq.ParquetFile(run.path / SAMPLES) as file:
-        for batch in file.iter_batches(_BATCH, columns=columns):
-            end = start + batch.num_rows
-            places = chosen[np.searchsorted(chosen, start) : np.searchsorted(chosen, end)]
-            yield from batch.take(places - start).to_pylist()
+        for group in range(file.num_row_groups):
+            end = start + file.metadata.row_group(group).num_rows
+            places = chosen[np.searchsorted(chosen, start) : np.searchsorted(chosen, end)] - start
             start = end
+            if len(places):
+                table = file.read_row_group(group, columns).take(places)
+                yield from _rows(table)
 
 
-def _read_verdicts(
-    run: Run, names: pa.Table
-) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
-    """Return the scored metrics of each named sample that can say whether a choice is right."""
-    columns = ["task", "sample_id", "metric", "value", "extracted", "item"]
-    table = run.read_columns(SCORES, columns, {"status": "scored"})
-    wanted = zip(names["task"].to_pylist(), names["sample_id"].to_pylist(), strict=True)
-    verdicts: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {key: {} for key in wanted}
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in table.to_batches(_BATCH):
-        for row in batch.to_pylist():
-            if (judged := verdicts.get((row["task"], row["sample_id"]))) is not None:
-                judged[row["metric"]] = row
+        yield from batch.to_pylist()
+
+
+def _read_verdicts(run: Run, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], _Judged]:
+    """Return the scored metrics of each sample that can say whether a choice is right."""
+    columns = ["task", "sample_id", "metric", "value", "extracted", "item"]
+    verdicts: dict[tuple[str, str], _Judged] = {key: {} for key in keys}
+    for row in _rows(run.read_columns(SCORES, columns, {"status": "scored"})):
+        if (judged := verdicts.get((row["task"], row["sample_id"]))) is not None:
+            judged[row["metric"]] = row
     return verdicts
 
 
@@ -175,9 +186,12 @@ class _TaskForm:
         return len(value) if isinstance(value, list) and len(value) <= asked else None
 
 
-def _confidence(
-    row: Mapping[str, Any], judged: Mapping[str, Mapping[str, Any]], form: _TaskForm
-) -> _Sure | None:
+def _may_tell(judged: _Judged, form: _TaskForm) -> bool:
+    """Whether a sample's answers are worth reading."""
+    return form.metric in judged or any(one["item"] for one in judged.values())
+
+
+def _confidence(row: Mapping[str, Any], judged: _Judged, form: _TaskForm) -> _Sure | None:
     for one in judged.values():
         item = read_json(one["item"])
         if isinstance(item, dict) and {"probabilities", "right"} <= item.keys():

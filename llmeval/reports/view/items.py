@@ -32,29 +32,33 @@ _BATCH = 1000
 
 # A chat is JSON, [[role, content], ...]: of it, what the last turn says. The end of a prompt is
 # what differs between samples, after examples and instructions: so its last paragraph is shown, or
-# the last two where that is but a word.
+# the last two where that is but a word. Texts are cut before anything is joined or ordered: whole
+# ones pass by row group for row group, for those of a large run do not fit in memory.
 _SIDE = """
 CREATE TABLE side{k} AS
-WITH s AS (
-    SELECT file_row_number AS row, task, sample_id, prompt, exchanges, target, {content} AS content,
-        {asked} AS asked,
-        row_number() OVER (PARTITION BY task, {content} ORDER BY file_row_number) AS occurrence
-    FROM read_parquet($samples, file_row_number = true)
-), texts AS (
-    SELECT row,
+WITH read AS (
+    SELECT file_row_number AS row, task, sample_id, {content} AS content, {asked} AS asked, target,
         CASE WHEN starts_with(prompt, '[[') AND json_valid(prompt)
             THEN coalesce(json_extract_string(prompt, '$[#-1][1]'), prompt)
             ELSE prompt END AS shown,
-        TRY_CAST(json_extract(asked, '$[*].response.logprob') AS DOUBLE[]) AS logprobs,
-        json_array_length(asked) AS asked_times,
-        json_extract_string(asked, '$[0].response.text') AS text,
-        json_extract_string(asked, '$[0].response.reason') AS failure,
-        json_extract_string(asked, '$[*].request.rest[0]') AS asked_for
-    FROM (SELECT row, prompt, CASE WHEN json_valid(exchanges) THEN exchanges END AS asked FROM s)
-), paragraphs AS (
-    SELECT row, parts, CASE WHEN length(trim(parts[-1])) < {least} THEN 2 ELSE 1 END AS taken
-    FROM (SELECT row, string_split(trim(coalesce(shown, ''), $blanks), chr(10) || chr(10)) AS parts
-        FROM texts)
+        CASE WHEN json_valid(exchanges) THEN exchanges END AS said
+    FROM read_parquet($samples, file_row_number = true)
+), parted AS (
+    SELECT *, string_split(trim(coalesce(shown, ''), $blanks), chr(10) || chr(10)) AS parts,
+        CASE WHEN length(trim(parts[-1])) < {least} THEN 2 ELSE 1 END AS taken,
+        TRY_CAST(json_extract(said, '$[*].response.logprob') AS DOUBLE[]) AS logprobs
+    FROM read
+), cut AS (
+    SELECT row, task, sample_id, content, asked, left(target, 400) AS target,
+        CASE WHEN len(parts) > taken THEN '… ' ELSE '' END AS before,
+        left(array_to_string(parts[-taken:], ' '), 400) AS snippet,
+        left(coalesce(
+            json_extract_string(said, '$[0].response.text'),
+            CASE WHEN len(logprobs) > 1 AND len(logprobs) = json_array_length(said)
+                THEN json_extract_string(said, '$[*].request.rest[0]')
+                    [list_position(logprobs, list_max(logprobs))] END,
+            json_extract_string(said, '$[0].response.reason')), 400) AS answer
+    FROM parted
 ), scores AS (
     SELECT task, sample_id,
         max(CASE status WHEN 'errored' THEN 2 WHEN 'unscored' THEN 1 ELSE 0 END) AS status,
@@ -65,20 +69,17 @@ WITH s AS (
     FROM read_parquet($scores, file_row_number = true)
     GROUP BY task, sample_id
 )
-SELECT s.row, s.task, s.sample_id, s.content, s.asked, s.occurrence,
-    CASE WHEN len(parts) > taken THEN '… ' ELSE '' END || left(regexp_replace(left(
-        array_to_string(parts[-taken:], ' '), 400), '\\s+', ' ', 'g'), {snippet}) AS snippet,
-    left(regexp_replace(left(s.target, 400), '\\s+', ' ', 'g'), {answer}) AS target,
-    left(regexp_replace(left(coalesce(
-        scores.extracted, texts.text,
-        CASE WHEN len(logprobs) > 1 AND len(logprobs) = asked_times
-            THEN asked_for[list_position(logprobs, list_max(logprobs))] END,
-        texts.failure, ''), 400), '\\s+', ' ', 'g'), {answer}) AS answer,
+SELECT row, task, sample_id, content, asked,
+    row_number() OVER (PARTITION BY task, content ORDER BY row) AS occurrence,
+    before || left(regexp_replace(snippet, '\\s+', ' ', 'g'), {snippet}) AS snippet,
+    left(regexp_replace(target, '\\s+', ' ', 'g'), {answer}) AS target,
+    left(regexp_replace(left(coalesce(scores.extracted, answer, ''), 400), '\\s+', ' ', 'g'),
+        {answer}) AS answer,
     coalesce(scores.status, 2)::UTINYINT AS status,
     {names}
     scores.scores
-FROM s JOIN texts USING (row) JOIN paragraphs USING (row) LEFT JOIN scores USING (task, sample_id)
-ORDER BY s.row
+FROM cut LEFT JOIN scores USING (task, sample_id)
+ORDER BY row
 """
 
 # What a run lacks is NULL there. Items stand as in the first run; those that only the second has
