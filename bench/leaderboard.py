@@ -154,7 +154,14 @@ class Phases:
 
 def measure(folder: Path) -> None:
     """Time the phases of one board."""
-    from llmeval.reports.leaderboard import Choices, build_board
+    from llmeval.reports.leaderboard import (
+        Choices,
+        build_board,
+        to_csv,
+        to_html,
+        to_markdown,
+        to_plain,
+    )
     from llmeval.reports.leaderboard.columns import lay_out
     from llmeval.reports.leaderboard.entries import Entry, read_entry
     from llmeval.reports.leaderboard.gather import gather
@@ -174,11 +181,11 @@ def measure(folder: Path) -> None:
     phases.mark("scores read and matched")
     board = build_board(paths, Choices())
     phases.mark("board, all of it")
-    board.to_plain()
-    board.to_csv()
-    board.to_markdown()
+    to_plain(board)
+    to_csv(board)
+    to_markdown(board)
     phases.mark("JSON, CSV, Markdown")
-    page = board.to_html()
+    page = to_html(board)
     phases.mark("page")
     print(
         f"{len(board.models)} models, {len(board.columns)} columns, page {len(page) / 1e6:.1f} MB"

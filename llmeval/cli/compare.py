@@ -81,15 +81,16 @@ def _count_examples(arguments: Any) -> int:
 
 
 def _write(comparison: Comparison, arguments: Any) -> None:
-    if arguments.html:
-        from llmeval.reports.files import write_report
+    from llmeval.reports.compare import to_html, to_markdown, to_plain
+    from llmeval.reports.files import write_report
 
-        path = write_report(Path(arguments.html), comparison.to_html())
+    if arguments.html:
+        path = write_report(Path(arguments.html), to_html(comparison))
         say(f"page: {path}")
     if arguments.json:
-        print(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(to_plain(comparison), indent=2, ensure_ascii=False, allow_nan=False))
     elif arguments.markdown:
-        print(comparison.to_markdown())
+        print(to_markdown(comparison))
     else:
         _print_text(comparison, arguments)
 

@@ -23,7 +23,14 @@ a folder that lm-eval wrote. What the columns mean: docs/leaderboards.md
 def main(argv: Sequence[str]) -> int:
     arguments = _build_parser().parse_args(argv)
     from llmeval.reports.files import write_report
-    from llmeval.reports.leaderboard.build import Choices, build_board
+    from llmeval.reports.leaderboard import (
+        Choices,
+        build_board,
+        to_csv,
+        to_html,
+        to_markdown,
+        to_plain,
+    )
     from llmeval.reports.leaderboard.gather import gather
 
     choices = Choices(
@@ -36,16 +43,16 @@ def main(argv: Sequence[str]) -> int:
     )
     board = build_board(gather(arguments.runs, arguments.out), choices)
     if arguments.json:
-        print(json.dumps(board.to_plain(), indent=2, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(to_plain(board), indent=2, ensure_ascii=False, allow_nan=False))
     elif arguments.markdown:
-        print(board.to_markdown(all_tasks=arguments.all_tasks), end="")
+        print(to_markdown(board, all_tasks=arguments.all_tasks), end="")
     else:
         from llmeval.cli.board import print_board
 
         print_board(board, all_tasks=arguments.all_tasks)
-    for path, render in ((arguments.csv, board.to_csv), (arguments.html, board.to_html)):
+    for path, render in ((arguments.csv, to_csv), (arguments.html, to_html)):
         if path is not None:
-            say(one_line(f"leaderboard: {write_report(path, render())}"))
+            say(one_line(f"leaderboard: {write_report(path, render(board))}"))
     return 0
 
 

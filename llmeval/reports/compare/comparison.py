@@ -215,21 +215,3 @@ class Comparison:
     def is_worse(self) -> bool:
         """Whether any challenger is significantly worse in a headline, after Holm."""
         return any(pair.count("worse") for pair in self.pairs)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data as ``llmeval compare --json`` prints them (``docs/comparing.md``)."""
-        from llmeval.reports.compare.plain import to_plain
-
-        return to_plain(self)
-
-    def to_markdown(self) -> str:
-        """Return a report that is ready for a pull request's comment."""
-        from llmeval.reports.compare.markdown import to_markdown
-
-        return to_markdown(self)
-
-    def to_html(self) -> str:
-        """Return a page of its own."""
-        from llmeval.reports.compare.page import to_html
-
-        return to_html(self)

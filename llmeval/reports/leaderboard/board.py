@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from llmeval.reports.forms import PromptForm
 from llmeval.reports.leaderboard.entries import Entry, Human, LeftOut, Measured
 
-if TYPE_CHECKING:
-    from llmeval.reports.leaderboard.tradeoffs import Tradeoff
+_NAMED = 8  # rows of a front that are told
 
 Kind = Literal["model", "baseline", "reference"]
 """A ``reference`` has no run: chance, and human values that tasks state."""
@@ -153,6 +152,57 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Axis:
+    """What accuracy is set against.
+
+    Args:
+        field: of `Figures`.
+        more_is_better: else less is.
+        scale: what the figure is divided by on the axis.
+    """
+
+    field: str
+    title: str
+    more_is_better: bool = False
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A row in a trade-off."""
+
+    row: str
+    x: float
+    y: float
+    ci95: tuple[float, float] | None
+    on_front: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tradeoff:
+    """Rows that have both numbers.
+
+    Attributes:
+        value: what stands on the other axis: ``average``, or a column's key.
+        spots: by x; those of the front are beaten by no other in both.
+    """
+
+    axis: Axis
+    value: str
+    spots: tuple[Spot, ...]
+
+    @property
+    def front(self) -> list[str]:
+        return [spot.row for spot in self.spots if spot.on_front]
+
+    def describe(self) -> str:
+        """Say who is on the front."""
+        names, more = self.front[:_NAMED], len(self.front) - _NAMED
+        shown = ", ".join(names) + (f" and {more} more" if more > 0 else "")
+        return f"Pareto front of {self.value} against {self.axis.title}: {shown}"
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """A leaderboard.
 
@@ -185,27 +235,3 @@ class Board:
     @property
     def top_columns(self) -> list[Column]:
         return [column for column in self.columns if column.parent is None]
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return the board as JSON data."""
-        from llmeval.reports.leaderboard.plain import to_plain
-
-        return to_plain(self)
-
-    def to_markdown(self, *, all_tasks: bool = False) -> str:
-        """Return tables and notes as Markdown, with the subtasks of groups if wanted."""
-        from llmeval.reports.leaderboard.markdown import to_markdown
-
-        return to_markdown(self, all_tasks=all_tasks)
-
-    def to_csv(self) -> str:
-        """Return a line for each row, numbers in full."""
-        from llmeval.reports.leaderboard.sheet import to_csv
-
-        return to_csv(self)
-
-    def to_html(self) -> str:
-        """Return one self-contained page."""
-        from llmeval.reports.leaderboard.html import to_html
-
-        return to_html(self)

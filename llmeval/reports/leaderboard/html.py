@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmeval.reports.formats import format_share, format_value
-from llmeval.reports.leaderboard.board import Average, Board, Cell, Column, Row
-from llmeval.reports.leaderboard.tradeoffs import Spot, Tradeoff
+from llmeval.reports.leaderboard.board import Average, Board, Cell, Column, Row, Spot, Tradeoff
 from llmeval.reports.leaderboard.words import (
     known_figures,
     say_average,

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from llmeval import __version__
-from llmeval.reports.leaderboard.board import Average, Board, Cell, Column, Row, Standing
-from llmeval.reports.leaderboard.tradeoffs import Tradeoff
+from llmeval.reports.leaderboard.board import Average, Board, Cell, Column, Row, Standing, Tradeoff
 
 
 def to_plain(board: Board) -> dict[str, Any]:

@@ -3,28 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from llmeval.reports.leaderboard.board import Column, Figures, Row
-
-_NAMED = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """What accuracy is set against.
-
-    Args:
-        field: of `Figures`.
-        more_is_better: else less is.
-        scale: what the figure is divided by on the axis.
-    """
-
-    field: str
-    title: str
-    more_is_better: bool = False
-    scale: float = 1.0
-
+from llmeval.reports.leaderboard.board import Axis, Column, Figures, Row, Spot, Tradeoff
 
 AXES = (
     Axis("usd_per_1000", "USD per 1,000 samples"),
@@ -34,41 +14,6 @@ AXES = (
     Axis("memory", "peak memory, GB", scale=1e9),
     Axis("parameters", "parameters, billions", scale=1e9),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """A row in a trade-off."""
-
-    row: str
-    x: float
-    y: float
-    ci95: tuple[float, float] | None
-    on_front: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Tradeoff:
-    """Rows that have both numbers.
-
-    Attributes:
-        value: what stands on the other axis: ``average``, or a column's key.
-        spots: by x; those of the front are beaten by no other in both.
-    """
-
-    axis: Axis
-    value: str
-    spots: tuple[Spot, ...]
-
-    @property
-    def front(self) -> list[str]:
-        return [spot.row for spot in self.spots if spot.on_front]
-
-    def describe(self) -> str:
-        """Say who is on the front."""
-        names, more = self.front[:_NAMED], len(self.front) - _NAMED
-        shown = ", ".join(names) + (f" and {more} more" if more > 0 else "")
-        return f"Pareto front of {self.value} against {self.axis.title}: {shown}"
 
 
 def find_tradeoffs(rows: Sequence[Row], column: Column | None) -> list[Tradeoff]:

@@ -11,7 +11,15 @@ import pytest
 from llmeval.cli.columns import width_of
 from llmeval.cli.comparison import render
 from llmeval.core import GroupMetric, TaskGroup
-from llmeval.reports.compare import Comparison, Options, Wanted, compare_runs
+from llmeval.reports.compare import (
+    Comparison,
+    Options,
+    Wanted,
+    compare_runs,
+    to_html,
+    to_markdown,
+    to_plain,
+)
 from llmeval.reports.compare.comparison import POPULATION
 from tests.support.records import Item, items_of, write_record
 
@@ -22,9 +30,9 @@ B = [1] * 40 + [0] * 2 + [1] * 18 + [0] * 40
 def outputs(comparison: Comparison) -> dict[str, str]:
     return {
         "text": "\n".join(render(comparison, 120)),
-        "markdown": comparison.to_markdown(),
-        "html": comparison.to_html(),
-        "json": json.dumps(comparison.to_dict(), allow_nan=False, ensure_ascii=False),
+        "markdown": to_markdown(comparison),
+        "html": to_html(comparison),
+        "json": json.dumps(to_plain(comparison), allow_nan=False, ensure_ascii=False),
     }
 
 
@@ -68,7 +76,7 @@ def test_a_line_of_the_table_reads_from_left_to_right(plain: Comparison) -> None
 
 
 def test_json_says_of_every_number_its_n_interval_and_status(plain: Comparison) -> None:
-    told = plain.to_dict()
+    told = to_plain(plain)
     assert (told["format"], told["kind"]) == (1, "comparison")
     assert told["population"] == POPULATION
     (row,) = told["challengers"][0]["rows"]
@@ -94,7 +102,7 @@ def test_a_comparison_across_forms_is_marked_everywhere(tmp_path: Path) -> None:
         if name != "json":
             assert "asked in different forms: 0-shot against 5-shot" in text.replace("\\", ""), name
             assert re.search(r"\bt \\?\*", text), name
-    told = comparison.to_dict()
+    told = to_plain(comparison)
     assert told["across_forms"] and told["challengers"][0]["rows"][0]["across_forms"]
     assert told["challengers"][0]["forms"][0]["challenger"] == "5-shot"
 
@@ -107,7 +115,7 @@ def test_excluded_items_are_named_and_shortened(tmp_path: Path) -> None:
     assert "not compared: t: 40 not in B (q60, q61, q62 and 37 more)" in found["text"]
     assert "q60, q61, q62 and 37 more" in found["markdown"]
     assert "q60, q61, q62 and 37 more" in found["html"]
-    assert len(comparison.to_dict()["challengers"][0]["rows"][0]["excluded"][0]["sample_ids"]) == 40
+    assert len(to_plain(comparison)["challengers"][0]["rows"][0]["excluded"][0]["sample_ids"]) == 40
 
 
 def test_many_subtasks_are_folded_but_findings_are_shown(tmp_path: Path) -> None:

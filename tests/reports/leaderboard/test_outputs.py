@@ -13,7 +13,7 @@ import pytest
 from llmeval.cli.board import render
 from llmeval.cli.columns import width_of
 from llmeval.core import GroupMetric, Metric, TaskGroup
-from llmeval.reports.leaderboard.board import Board
+from llmeval.reports.leaderboard import Board, to_csv, to_html, to_markdown, to_plain
 from tests.reports.leaderboard.support import board_of, edit, record, right
 from tests.support.records import mean
 
@@ -41,7 +41,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
 
 
 def test_json_holds_every_number(board: Board) -> None:
-    plain = json.loads(json.dumps(board.to_plain(), allow_nan=False))
+    plain = json.loads(json.dumps(to_plain(board), allow_nan=False))
     rows = {row["name"]: row for row in plain["rows"]}
     for row in board.rows:
         for key, cell in row.cells.items():
@@ -56,7 +56,7 @@ def test_json_holds_every_number(board: Board) -> None:
 
 
 def test_csv_reads_back_to_the_same_numbers(board: Board) -> None:
-    lines = list(csv.DictReader(io.StringIO(board.to_csv())))
+    lines = list(csv.DictReader(io.StringIO(to_csv(board))))
     assert len(lines) == len(board.rows)
     for line, row in zip(lines, board.rows, strict=True):
         for column in board.columns:
@@ -69,16 +69,16 @@ def test_csv_reads_back_to_the_same_numbers(board: Board) -> None:
 
 
 def test_no_name_is_a_formula_in_a_spreadsheet(board: Board) -> None:
-    for line in csv.reader(io.StringIO(board.to_csv())):
+    for line in csv.reader(io.StringIO(to_csv(board))):
         assert not any(cell.startswith(("=", "@", "+")) for cell in line)
 
 
 def test_markdown_is_a_table_whatever_the_names(board: Board) -> None:
-    lines = board.to_markdown().splitlines()
+    lines = to_markdown(board).splitlines()
     table = [line for line in lines if line.startswith("|")]
     bars = {line.replace("\\|", "").count("|") for line in table[: len(board.rows) + 2]}
     assert len(bars) == 1
-    assert "<script" not in board.to_markdown().replace("\\<script", "")
+    assert "<script" not in to_markdown(board).replace("\\<script", "")
     assert any(line.startswith("| good | 1 |") for line in table)
 
 
@@ -119,7 +119,7 @@ class _Tags(HTMLParser):
 
 
 def test_the_page_is_self_contained_and_runs_nothing_foreign(board: Board) -> None:
-    html = board.to_html()
+    html = to_html(board)
     tags = _Tags()
     tags.feed(html)
     assert tags.scripts == 1  # the shell's own
@@ -130,7 +130,7 @@ def test_the_page_is_self_contained_and_runs_nothing_foreign(board: Board) -> No
 
 
 def test_the_page_has_every_row_and_plots_what_costs(board: Board) -> None:
-    html = board.to_html()
+    html = to_html(board)
     for row in board.rows:
         assert f'data-sort="{row.name}"' in html or row.name == HOSTILE
     assert html.count("<svg") > 3

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from llmeval.core import GroupMetric, TaskGroup
+from llmeval.reports.leaderboard import to_html
 from tests.reports.leaderboard.support import board_of, record, right
 from tests.support.browser import Watched, open_page, start_chromium
 
@@ -28,7 +29,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         tasks = {task: right(share, 100, seed * 5 + k) for k, task in enumerate(("s", "t", "u"))}
         record(folder, name, tasks, groups=groups)
     path = tmp_path_factory.mktemp("page") / "leaderboard.html"
-    path.write_text(board_of(folder).to_html(), encoding="utf-8")
+    path.write_text(to_html(board_of(folder)), encoding="utf-8")
     return path.as_uri()
 
 
