@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmeval.cli.new_files import write_new_files
 from llmeval.cli.parser import Parser
-from llmeval.core.errors import StorageError, UsageError
 
 _TASK = """\
 # A task of your own. `llmeval run -m pocket -t my_first_task` runs it. See docs/tasks.md.
@@ -55,19 +55,6 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
     folder = parser.parse_args(argv).folder
-    taken = [name for name in _FILES if (folder / name).exists()]
-    if taken:
-        raise UsageError(
-            f"there is a {taken[0]} already", where=str(folder), mend="choose another folder"
-        )
-    try:
-        for name, text in _FILES.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from error
-    for name in _FILES:
-        print(folder / name)
+    write_new_files(folder, _FILES)
     print(f"now: cd {shlex.quote(str(folder))} && llmeval run run.yaml")
     return 0

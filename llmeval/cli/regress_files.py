@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from llmeval.core.errors import StorageError, UsageError
+from llmeval.cli.new_files import write_new_files
 
 NIGHTLY = """\
 # `llmeval regress nightly.yaml` asks the model anew and judges it against its baseline.
@@ -90,19 +90,7 @@ def write_files(folder: Path) -> int:
         UsageError: one of them is there already.
         StorageError: the disk refuses.
     """
-    taken = [name for name in _FILES if (folder / name).exists()]
-    if taken:
-        mend = "move it away, or choose another folder"
-        raise UsageError(f"there is a {taken[0]} already", where=str(folder), mend=mend)
-    try:
-        for name, text in _FILES.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from error
-    for name in _FILES:
-        print(folder / name)
+    write_new_files(folder, _FILES)
     print(f"now: cd {shlex.quote(str(folder))} && llmeval regress nightly.yaml --plan")
     print(f"cron: {cron_line(folder)}")
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 Cause = Literal[
     "error",
@@ -14,16 +14,7 @@ Cause = Literal[
     "answer bias",
     "capability",
 ]
-CAUSES: tuple[Cause, ...] = (
-    "error",
-    "data change",
-    "prompt change",
-    "format",
-    "truncation",
-    "refusal",
-    "answer bias",
-    "capability",
-)
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 """
 - ``error``: there was no answer.
 - ``data change``, ``prompt change``: another row, or another question about it.
