@@ -335,9 +335,11 @@ def _examples(parts: Sequence[_Leaf], *reasons: Reason) -> str:
 def _tell(baseline: Run, tonight: Run, pairs: Pairs) -> list[str]:
     counts, notes = pairs.counts, []
     if counts.missing or counts.new:
+        both = counts.baseline - counts.missing
+        unscored = f" ({counts.compared} with a number in both)" if counts.compared < both else ""
         notes.append(
-            f"{counts.compared} items are in both: the baseline has {counts.missing} more,"
-            f" this run {counts.new}"
+            f"{'1 item is' if both == 1 else f'{both} items are'} in both{unscored}: the baseline"
+            f" has {counts.missing} more, this run {counts.new}"
         )
     if counts.lost or counts.regained:
         notes.append(

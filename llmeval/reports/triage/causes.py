@@ -11,6 +11,8 @@ Cause = Literal[
     "format",
     "truncation",
     "refusal",
+    "empty answer",
+    "not scored",
     "answer bias",
     "capability",
 ]
@@ -21,6 +23,8 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 - ``format``: what was answered is right once its wrapping is taken off.
 - ``truncation``: the answer was cut at the token limit, or the prompt was cut.
 - ``refusal``: the model declined to answer.
+- ``empty answer``: no text was generated, or blanks only.
+- ``not scored``: the scorer could not judge the answer, and says why.
 - ``answer bias``: it picked the letter or label that it has come to favour.
 - ``capability``: none of these; the answer is just worse.
 """
@@ -32,6 +36,8 @@ MEANINGS: dict[Cause, str] = {
     "format": "are as good as before once their wrapping is taken off",
     "truncation": "were cut off",
     "refusal": "are refusals",
+    "empty answer": "are empty",
+    "not scored": "have an answer that could not be judged",
     "answer bias": "pick the label that has come to be favoured",
     "capability": "are just worse",
 }

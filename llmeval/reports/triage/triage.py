@@ -18,6 +18,7 @@ from llmeval.reports.triage.regrade import THOROUGH, CannotRegrade, Regrader
 _EXAMPLES = 3
 _SHOWN = 160  # characters of an answer
 _MAIN = 0.5  # of the drop, from which a cause is the main one
+_TOLD = ("error", "data change", "prompt change")  # say themselves what changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,10 @@ def _cause_of(item: Moved, wrapping: str | None, labels: set[str]) -> tuple[Caus
         return "truncation", how
     if _refuses(worse) and not _refuses(better):
         return "refusal", None
+    if (blank := _blank(worse)) and not _blank(better):
+        return "empty answer", blank
+    if worse.status == "unscored":
+        return "not scored", worse.reason
     if labels and worse.pick is not None and as_label(worse.pick) in labels:
         return "answer bias", as_label(worse.pick)
     return "capability", None
@@ -263,6 +268,14 @@ def _refuses(side: Side) -> bool:
     return withheld or is_refusal(side.text)
 
 
+def _blank(side: Side) -> str | None:
+    """Return what stands where text was to be generated; None where there is text."""
+    texts = [r.text for r in side.responses if isinstance(r, Generation)]
+    if not texts or any(text.strip() for text in texts):
+        return None
+    return "blanks only" if any(texts) else "no text"
+
+
 def _example(item: Moved, detail: str | None) -> Example:
     side = item.worse
     text = " ".join((side.text or side.pick or "").split())
@@ -284,11 +297,11 @@ def _say(
     lost = sum(tally.lost for tally in tallies)
     text = f"{mostly} {main.cause} ({share:.0%} of the net drop): {main.lost} of {lost} lost items"
     text += f" {MEANINGS[main.cause]}"
-    if main.cause == "format" and main.details:
+    if main.cause in ("format", "not scored") and main.details:
         text += f" ({', '.join(f'{name}: {count}' for name, count in main.details.items())})"
     if main.cause == "answer bias" and favoured:
         one = favoured[0]
         text += f" ({one.label!r}: {one.before:.0%} of all answers before, {one.after:.0%} now)"
-    if changes and main.cause in ("capability", "format", "refusal", "truncation", "answer bias"):
+    if changes and main.cause not in _TOLD:
         text += f"; beside that, {changes[0]}"
     return text

@@ -239,3 +239,12 @@ def test_a_baseline_that_is_not_complete(tmp_path: Path) -> None:
     run = write_record(tmp_path / "run", {"task": items_of([1.0])}, status="interrupted")
     found = open_baseline(Pin(str(run.path)))
     assert isinstance(found, Fault) and "interrupted" in found.what
+
+
+def test_items_in_both_are_counted_though_none_can_be_judged(tmp_path: Path) -> None:
+    nothing = [replace(item, scores={"acc": UNSCORED}) for item in items_of([1.0] * 60)]
+    unit = only_unit(records(tmp_path, {"task": items_of([1.0] * 100)}, {"task": nothing}))
+    assert kind_of(unit) == "coverage dropped"
+    assert unit.pairs.notes[0] == (
+        "60 items are in both (0 with a number in both): the baseline has 40 more, this run 0"
+    )

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmeval.core import Score
+from llmeval.reports.regress.words import list_examples
 from llmeval.reports.scores import read_scores
 from llmeval.reports.triage import Triage, triage
 from llmeval.reports.triage.changes import find_changes
@@ -57,6 +58,32 @@ def test_causes_of_lost_and_gained_items(tmp_path: Path) -> None:
     assert (found.items, found.lost, found.gained) == (40, 11, 2)
     assert found.drop == pytest.approx(9 / 40)
     assert found.says.startswith("first of several causes: refusal")
+
+
+def test_an_empty_answer_is_no_lack_of_capability_and_is_shown_as_empty(tmp_path: Path) -> None:
+    after = items_of([0.0] * 20, answer="")
+    after[0] = replace(after[0], answer=" \n ")
+    found = triage_of(tmp_path, items_of([1.0] * 20), after)
+    assert counts(found) == {"empty answer": (20, 0)}
+    assert found.says == "mostly empty answer (100% of the net drop): 20 of 20 lost items are empty"
+    shown = list_examples(found)
+    assert shown[0].startswith("empty answer (blanks only), task q0")
+    assert shown[1].startswith("empty answer (no text), task q1")
+
+
+def test_both_empty_is_not_why_one_is_worse(tmp_path: Path) -> None:
+    found = triage_of(tmp_path, items_of([1.0], answer=""), items_of([0.0], answer=""))
+    assert counts(found) == {"capability": (1, 0)}
+
+
+def test_what_could_not_be_judged_is_not_called_worse(tmp_path: Path) -> None:
+    unscored = Score("acc", status="unscored", reason="not learned: 40 items at most")
+    after = items_of([0.0] * 10)
+    after = [replace(item, scores={"acc": unscored}) for item in after]
+    found = triage_of(tmp_path, items_of([1.0] * 10), after)
+    assert counts(found) == {"not scored": (10, 0)}
+    assert "have an answer that could not be judged (not learned: 40 items at" in found.says
+    assert list_examples(found)[0].startswith("not scored (not learned: 40 items at most)")
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
