@@ -14,6 +14,8 @@ from typing import Any
 
 from llmeval.core import StorageError
 
+WORKSPACE_FOLDER = ".llmeval"
+
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
@@ -21,16 +23,22 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # Journal and locks lie in the workspace, which no option moves.
+        kept, place, option = "the record", "folder", "--out"
+        if WORKSPACE_FOLDER in path.parts:
+            kept, place = "what llmeval keeps beside it", "workspace"
+            option = "LLMEVAL_HOME=DIR"
+        elsewhere = f"choose another {place} with {option}"
         mends = {
             errno.ENOSPC: "free some disk space and give the same command again; answers are kept",
             errno.EDQUOT: "free some of your quota and give the same command again",
-            errno.EROFS: "choose a writable folder with --out",
-            errno.EACCES: "make the folder writable or choose another with --out",
-            errno.EPERM: "make the folder writable or choose another with --out",
-            errno.ENOTDIR: "a file stands where a folder is needed; choose another with --out",
-            errno.EEXIST: "a file stands where a folder is needed; choose another with --out",
+            errno.EROFS: f"choose a writable {place} with {option}",
+            errno.EACCES: f"make the folder writable or {elsewhere}",
+            errno.EPERM: f"make the folder writable or {elsewhere}",
+            errno.ENOTDIR: f"a file stands where a folder is needed; {elsewhere}",
+            errno.EEXIST: f"a file stands where a folder is needed; {elsewhere}",
         }
-        what = f"the record cannot be written: {error.strerror or error}"
+        what = f"{kept} cannot be written: {error.strerror or error}"
         raise StorageError(what, where=str(path), mend=mends.get(error.errno or 0)) from error
 
 

@@ -95,11 +95,14 @@ class Run:
             raise UsageError(f"the record cannot be read: {error}", where=str(path)) from error
 
     def _absent(self, name: str) -> UsageError:
-        return UsageError(
-            f"the record has no {name}",
-            where=str(self.path),
-            mend="the run was killed; give its command again, and it continues",
-        )
+        mend = "the run was killed; give its command again, and it continues"
+        if name != "manifest.json" and self.manifest.get("status") == "complete":
+            # A complete record was written whole: the same command would begin a new one.
+            mend = (
+                "the run was complete, so the file was lost later: copy it back, or give its "
+                "command again: a new record is made of the answers in the journal"
+            )
+        return UsageError(f"the record has no {name}", where=str(self.path), mend=mend)
 
 
 def load_run(path: str | Path) -> Run:

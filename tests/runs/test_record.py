@@ -232,6 +232,15 @@ def test_what_the_disk_refuses_names_its_mend(code: int, mend: str) -> None:
     assert str(error.value).startswith("here: the record cannot be written: refused (")
 
 
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOTDIR])
+def test_what_lies_in_the_workspace_is_moved_with_it(code: int) -> None:
+    path = Path("here/.llmeval/locks/a.lock")
+    with pytest.raises(StorageError, match="LLMEVAL_HOME=DIR") as error, storage_errors(path):
+        raise OSError(code, "refused")
+    assert "--out" not in str(error.value)
+    assert "the record" not in str(error.value)
+
+
 # -- JSON ----------------------------------------------------------------------------------------
 
 
@@ -271,6 +280,15 @@ def test_no_record_is_one_line(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UsageError, match=r"no run record here \(name a folder"):
             load_run(folder)
+
+
+def test_a_complete_record_that_lost_a_table_was_not_killed(tmp_path: Path) -> None:
+    run = write(tmp_path, ("t", CHOICE, ASKED, [Score("acc", 1.0)]))
+    (tmp_path / "scores.parquet").unlink()
+    with pytest.raises(UsageError, match=r"has no scores\.parquet") as error:
+        _ = run.scores
+    assert "lost later: copy it back" in str(error.value)
+    assert "killed" not in str(error.value)
 
 
 def test_a_record_without_its_tables_says_that_the_run_was_killed(tmp_path: Path) -> None:
