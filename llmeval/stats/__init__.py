@@ -16,7 +16,13 @@ from llmeval.stats.corpus import (
     bootstrap_median,
     bootstrap_perplexity,
 )
-from llmeval.stats.gate import Noninferiority, Verdict, decide, test_noninferiority
+from llmeval.stats.gate import (
+    Noninferiority,
+    Verdict,
+    decide,
+    test_noninferiority,
+    tested_bounds,
+)
 from llmeval.stats.intervals import (
     Estimate,
     clopper_pearson_interval,
@@ -108,6 +114,7 @@ __all__ = [
     "t_interval",
     "tango_interval",
     "test_noninferiority",
+    "tested_bounds",
     "tiers",
     "unweighted_stderr",
     "weighted_mean",

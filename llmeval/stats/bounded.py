@@ -93,22 +93,31 @@ def mean_interval(totals: Totals, bounds: Interval) -> Interval:
     Args:
         totals, bounds: as for `mean_pvalues`.
     """
+    return mean_bound(totals, bounds, "above", 0.025), mean_bound(totals, bounds, "below", 0.025)
+
+
+def mean_bound(totals: Totals, bounds: Interval, side: Side, level: float) -> float:
+    """Return a one-sided confidence bound of the mean: where the test of `mean_pvalues` turns.
+
+    Args:
+        totals, bounds: as for `mean_pvalues`.
+        side: ``above`` for the lower bound, ``below`` for the upper one.
+        level: of the test, below 1/2.
+    """
     from scipy.optimize import brentq
 
     low, high = bounds
-    mean = min(max(totals.mean, low), high)
+    start = low if side == "above" else high
+    end = min(max(totals.mean, low), high)
 
-    def solve(side: Side, start: float, end: float) -> float:
-        def excess(null: float) -> float:
-            return _pvalue(totals, null, bounds, side) - 0.025
+    def excess(null: float) -> float:
+        return _pvalue(totals, null, bounds, side) - level
 
-        # At a bound the test is void; just inside it, p tells on which side of the limit one is.
-        inside = start + math.copysign(1e-9 * (high - low), end - start)
-        if abs(end - start) <= 1e-9 * (high - low) or excess(inside) >= 0:
-            return start
-        return float(brentq(excess, inside, end, xtol=1e-8 * (high - low)))
-
-    return solve("above", low, mean), solve("below", high, mean)
+    # At a bound the test is void; just inside it, p tells on which side of the limit one is.
+    inside = start + math.copysign(1e-9 * (high - low), end - start)
+    if abs(end - start) <= 1e-9 * (high - low) or excess(inside) >= 0:
+        return start
+    return float(brentq(excess, inside, end, xtol=1e-10 * (high - low)))
 
 
 def units_needed(

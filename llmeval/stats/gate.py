@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from numpy.typing import ArrayLike
 
 from llmeval.stats.bounded import (
+    Side,
+    Totals,
     check_bounds,
     collect_totals,
+    mean_bound,
     mean_interval,
     mean_pvalues,
     units_needed,
@@ -33,7 +36,7 @@ from llmeval.stats.intervals import (
     estimate_mean_by_t,
     finite_rows,
 )
-from llmeval.stats.multiplicity import holm
+from llmeval.stats.multiplicity import holm, holm_levels
 from llmeval.stats.power import planned_n
 
 POWER = 0.8  # of what `needed_n` promises
@@ -62,6 +65,7 @@ class Noninferiority:
             the true ones; None where the difference lies on the boundary or cannot be told.
         status: ``ok``, or why there are no p-values: ``empty``, ``single`` (one item or cluster),
             ``degenerate`` (an unbounded metric without spread).
+        totals: what a bounded metric's tests are made of, and the bounds of the difference.
     """
 
     difference: Estimate
@@ -70,6 +74,7 @@ class Noninferiority:
     p_inferior: float | None
     needed_n: int | None
     status: Status
+    totals: tuple[Totals, Interval] | None = field(default=None, compare=False, repr=False)
 
 
 def test_noninferiority(
@@ -116,7 +121,7 @@ def test_noninferiority(
     needed = None if units is None else math.ceil(units * estimate.n / totals.units - 1e-6)
     method = "gaffke" if clusters is None else "gaffke, clustered"
     estimate = replace(estimate, ci95=mean_interval(totals, bounds), method=method, status="ok")
-    return Noninferiority(estimate, tolerance, above, below, needed, "ok")
+    return Noninferiority(estimate, tolerance, above, below, needed, "ok", (totals, bounds))
 
 
 # Its name is the statistician's; pytest must not take it for a test of ours.
@@ -142,6 +147,58 @@ def decide(results: Sequence[Noninferiority], alpha: float = 0.05) -> list[Verdi
     passing = holm([result.p_noninferior for result in results])
     failing = holm([result.p_inferior for result in results])
     return [_judge(good, bad, alpha) for good, bad in zip(passing, failing, strict=True)]
+
+
+def tested_bounds(results: Sequence[Noninferiority], alpha: float = 0.05) -> list[Interval | None]:
+    """Return the bounds of each difference that `decide` held against -tolerance.
+
+    Each end is a one-sided confidence bound, at the level that Holm gave its test. So the lower end
+    is -tolerance or more just where the verdict is PASS, and the upper end -tolerance or less just
+    where it is REGRESSED. Those of several tasks together promise no more than their verdicts.
+
+    Args:
+        results, alpha: as for `decide`.
+
+    Returns:
+        (low, high) a task; None without p-values.
+    """
+    lower = _bounds([result.p_noninferior for result in results], results, "above", alpha)
+    upper = _bounds([result.p_inferior for result in results], results, "below", alpha)
+    return [
+        None if low is None or high is None else (low, high)
+        for low, high in zip(lower, upper, strict=True)
+    ]
+
+
+def _bounds(
+    pvalues: Sequence[float | None], results: Sequence[Noninferiority], side: Side, alpha: float
+) -> list[float | None]:
+    adjusted, levels = holm(pvalues), holm_levels(pvalues, alpha)
+    return [
+        None if p is None or level is None else _bound(result, side, level, p <= alpha)
+        for result, p, level in zip(results, adjusted, levels, strict=True)
+    ]
+
+
+def _bound(result: Noninferiority, side: Side, level: float, rejected: bool) -> float:
+    null = -result.tolerance
+    if result.totals is None:
+        bound = _t_bound(result.difference, side, level)
+    else:
+        bound = mean_bound(*result.totals, side, level)
+    if rejected == (bound >= null if side == "above" else bound <= null):
+        return bound
+    # The solver's last digit: the verdict is the p-value's.
+    return null if rejected else math.nextafter(null, -math.inf if side == "above" else math.inf)
+
+
+def _t_bound(estimate: Estimate, side: Side, level: float) -> float:
+    from scipy.special import stdtrit
+
+    assert estimate.value is not None and estimate.stderr is not None
+    units = estimate.n if estimate.clusters is None else estimate.clusters
+    t = float(stdtrit(units - 1, level))
+    return estimate.value + (t if side == "above" else -t) * estimate.stderr
 
 
 def _judge(good: float | None, bad: float | None, alpha: float) -> Verdict:

@@ -32,6 +32,29 @@ def holm(pvalues: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
+def holm_levels(pvalues: Sequence[float | None], alpha: float) -> list[float | None]:
+    """Return the level that Holm's procedure held each test against.
+
+    The k-th smallest p-value of m is held against alpha / (m - k + 1) as long as all before it were
+    rejected; what comes after the first that was not, against the same level as that one. So a
+    p-value is at most its level just where `holm` makes it at most alpha.
+
+    Args:
+        pvalues: as for `holm`.
+        alpha: the family-wise error rate.
+
+    Raises:
+        ValueError: a p-value lies outside [0, 1].
+    """
+    levels: list[float | None] = [None] * len(pvalues)
+    left, open_still = len(pvalues), True
+    for p, index in _order(pvalues):
+        levels[index] = alpha / left
+        open_still = open_still and left * p <= alpha
+        left -= open_still
+    return levels
+
+
 def benjamini_hochberg(pvalues: Sequence[float | None]) -> list[float | None]:
     """Return p-values adjusted for the false discovery rate (Benjamini and Hochberg 1995).
 

@@ -106,6 +106,43 @@ def test_interval_and_tests_agree_and_never_contradict(values: list[float], tol:
     assert good > 0.05 or bad > 0.05
 
 
+units = st.one_of(differences, st.integers(20, 400).map(lambda n: [0.0] * n))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(units, st.booleans()), min_size=1, max_size=5), st.floats(0.01, 0.5))
+def test_the_tested_bounds_say_what_the_verdicts_say(
+    tasks: list[tuple[list[float], bool]], tolerance: float
+) -> None:
+    results = [
+        gate.test_noninferiority(values, tolerance, bounds=(-1.0, 1.0) if bounded else None)
+        for values, bounded in tasks
+    ]
+    for verdict, bounds in zip(decide(results), gate.tested_bounds(results), strict=True):
+        if bounds is None:
+            assert verdict is INCONCLUSIVE
+            continue
+        low, high = bounds
+        assert (verdict is PASS) == (low >= -tolerance)
+        assert (verdict is REGRESSED) == (high <= -tolerance)
+
+
+def test_the_tested_bounds_are_those_of_the_exact_tests_at_holms_levels() -> None:
+    """Without any loss among n, the lower bound at level p is -(1 - p^(1/n))."""
+    results = [gate.test_noninferiority(np.zeros(n), 0.02) for n in (1000, 100, 50)]
+    assert decide(results) == [PASS, INCONCLUSIVE, INCONCLUSIVE]
+    lows = [bounds[0] for bounds in gate.tested_bounds(results) if bounds]
+    levels = (0.05 / 3, 0.05 / 2, 0.05 / 2)  # the first was rejected, two are left
+    expected = [p ** (1 / n) - 1 for n, p in zip((1000, 100, 50), levels, strict=True)]
+    assert lows == pytest.approx(expected, abs=1e-7)
+    values = np.random.default_rng(1).normal(-0.5, 2.0, 60)
+    ((low, high),) = filter(
+        None, gate.tested_bounds([gate.test_noninferiority(values, 1, None, None)])
+    )
+    t = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    assert (low, high) == pytest.approx((t.low, t.high))
+
+
 @settings(max_examples=40)
 @given(differences, st.integers(2, 4), st.randoms(use_true_random=False))
 def test_neither_order_nor_names_of_clusters_matter(
