@@ -78,6 +78,7 @@ def _unit(night: Night, model: ModelNight, unit: Judged) -> dict[str, Any]:
         "higher_is_better": pairs.higher_is_better,
         "difference": None if difference is None else asdict(difference),
         "tolerance": pairs.tolerance,
+        "tested_bounds": None if unit.bounds is None else list(unit.bounds),
         "p_pass": unit.p_pass,
         "p_regressed": unit.p_regressed,
         "needed_n": unit.needed_n,

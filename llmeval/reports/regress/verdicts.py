@@ -10,7 +10,14 @@ from enum import StrEnum
 from llmeval.reports.regress.faults import Fault
 from llmeval.reports.regress.pairing import Pairs
 from llmeval.reports.regress.settings import GateSettings
-from llmeval.stats import Estimate, Noninferiority, decide, holm, test_noninferiority
+from llmeval.stats import (
+    Estimate,
+    Noninferiority,
+    decide,
+    holm,
+    test_noninferiority,
+    tested_bounds,
+)
 
 
 class Outcome(StrEnum):
@@ -60,6 +67,7 @@ class Judged:
         test: both one-sided tests; None where there is a fault.
         tonight: by tonight's scores alone.
         p_pass, p_regressed: adjusted over all units by Holm.
+        bounds: of the difference, each end as it was tested: one-sided, at its level by Holm.
         needed_n: items that would decide with the plan's power, at the difference that was seen.
         evidence: over nights; None where no state is kept.
     """
@@ -70,6 +78,7 @@ class Judged:
     test: Noninferiority | None = None
     p_pass: float | None = None
     p_regressed: float | None = None
+    bounds: tuple[float, float] | None = None
     needed_n: int | None = None
     evidence: Evidence | None = None
 
@@ -92,8 +101,10 @@ class Judged:
     @property
     def improved(self) -> bool:
         """Whether it is better than the baseline beyond the noise of items."""
-        difference = self.difference
-        return bool(difference and difference.ci95 and difference.ci95[0] > 0)
+        difference, bounds = self.difference, self.bounds
+        if bounds is None or difference is None or difference.ci95 is None:
+            return False
+        return min(difference.ci95[0], bounds[0]) > 0
 
 
 Key = tuple[str, str, str]
@@ -123,7 +134,9 @@ def judge(
     first_step = settings.alpha / len(units)
     tests = [None if pairs.fault else _test(pairs, first_step) for _, pairs in units]
     untested = _untested()
-    verdicts = decide([test or untested for test in tests], settings.alpha)
+    results = [test or untested for test in tests]
+    verdicts = decide(results, settings.alpha)
+    bounds = tested_bounds(results, settings.alpha)
     passing = holm([test.p_noninferior if test else None for test in tests])
     failing = holm([test.p_inferior if test else None for test in tests])
     return [
@@ -134,11 +147,12 @@ def judge(
             test=test,
             p_pass=p_pass,
             p_regressed=p_regressed,
+            bounds=ends,
             needed_n=test.needed_n if test else None,
             evidence=(evidence or {}).get(key_of(model, pairs)),
         )
-        for (model, pairs), test, verdict, p_pass, p_regressed in zip(
-            units, tests, verdicts, passing, failing, strict=True
+        for (model, pairs), test, verdict, p_pass, p_regressed, ends in zip(
+            units, tests, verdicts, passing, failing, bounds, strict=True
         )
     ]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llmeval.reports.formats import (
+    UNKNOWN,
     format_difference,
-    format_interval,
     format_usd,
     format_value,
 )
@@ -23,7 +23,7 @@ HEAD = (
     "baseline",
     "now",
     "difference",
-    "95% interval",
+    "tested bounds",
     "tolerance",
     "n",
     "nights",
@@ -68,12 +68,32 @@ def _cells(unit: Judged) -> tuple[str, ...]:
         format_value(float(pairs.baseline.mean())) if measured else "",
         format_value(float(pairs.tonight.mean())) if measured else "",
         format_difference(difference.value) if difference else "",
-        format_interval(difference.ci95, signed=True) if difference else "",
-        format_value(pairs.tolerance),
+        format_bounds(unit.bounds, pairs.tolerance) if difference else "",
+        format_tolerance(pairs.tolerance),
         f"{len(pairs.baseline):,}" if measured else "",
         f"{evidence.nights}" if evidence else "",
         format_evidence(evidence.e_value) if evidence else "",
     )
+
+
+def format_tolerance(tolerance: float) -> str:
+    """Return a tolerance as it was given, with three digits or more."""
+    return format_value(tolerance) if round(tolerance, 3) == tolerance else f"{tolerance:.9g}"
+
+
+def format_bounds(bounds: tuple[float, float] | None, tolerance: float) -> str:
+    """Return ``low … high``, each with digits enough to see on which side of -tolerance it is."""
+    if bounds is None:
+        return UNKNOWN
+    return " … ".join(_write_beside(bound, -tolerance) for bound in bounds)
+
+
+def _write_beside(bound: float, null: float) -> str:
+    for digits in range(3, 9):
+        written = round(bound, digits)
+        if (written > null, written < null) == (bound > null, bound < null):
+            return format_difference(bound) if digits == 3 else f"{written:+.{digits}f}"
+    return format_difference(bound)
 
 
 def format_evidence(e_value: float) -> str:
@@ -96,7 +116,7 @@ def explain(unit: Judged) -> str:
 
 
 def _explain_tonight(unit: Judged) -> str:
-    tolerance, n = format_value(unit.pairs.tolerance), len(unit.pairs.baseline)
+    tolerance, n = format_tolerance(unit.pairs.tolerance), len(unit.pairs.baseline)
     if unit.tonight is Outcome.PASS:
         better = ", and better beyond the noise of items" if unit.improved else ""
         return f"not worse by {tolerance} or more{better}"
@@ -127,7 +147,7 @@ def _count(nights: int) -> str:
 def list_notes(night: Night, model: ModelNight, unit: Judged) -> list[str]:
     """Return what a reader should know beside the verdict, a line each."""
     name = unit.pairs.name
-    notes = list(unit.pairs.notes)
+    notes = [*(f"warning: {doubt}" for doubt in unit.pairs.warnings), *unit.pairs.notes]
     if unit.evidence is not None:
         if unit.evidence.begun_anew:
             notes.append(f"evidence over nights begins anew: {unit.evidence.begun_anew}")
@@ -224,7 +244,7 @@ def list_plan(plan: Sequence[PlannedUnit]) -> list[tuple[str, ...]]:
         (
             _name(unit.model, unit.task, unit.metric, units),
             "" if unit.n is None else f"{unit.n:,}",
-            format_value(unit.tolerance),
+            format_tolerance(unit.tolerance),
             _format_drop(unit),
             "" if unit.needed_n is None else f"{unit.needed_n:,}",
             unit.basis or "no baseline",
@@ -248,7 +268,10 @@ def explain_control(night: Night) -> list[str]:
     over = f"Holm over {size} units" if size > 1 else "one unit"
     lines = [
         f"tonight: {over}; the chance of any wrong REGRESSED is at most {alpha}, and so is that of"
-        f" any wrong PASS, for new items like these"
+        f" any wrong PASS, for new items like these",
+        "tested bounds: each end one-sided, at the level that it was tested at"
+        f" ({_tested_levels(alpha, size)}); PASS where the lower one is above -tolerance, REGRESSED"
+        " where the upper one is below it",
     ]
     threshold = next((unit.evidence.threshold for unit in night.units if unit.evidence), None)
     if threshold is not None:
@@ -258,6 +281,10 @@ def explain_control(night: Night) -> list[str]:
             f" pinned baseline"
         )
     return lines
+
+
+def _tested_levels(alpha: str, size: int) -> str:
+    return alpha if size == 1 else f"{alpha} / units that Holm still had open, {size} at first"
 
 
 def list_changes(night: Night) -> list[str]:
