@@ -19,7 +19,7 @@ options:
 tolerance: 0.05                # how much worse is still good, in the metric's unit
 # tolerances: {pocket_mmlu: 0.03, pocket_truthfulqa: {mc2: 0.05}}
 alpha: 0.05                    # chance of any wrong verdict, over all tasks and models
-inconclusive: pass             # or fail: what a night does that cannot be decided
+inconclusive: fail             # or pass: what a night does that cannot be decided
 max_errors: 0.05               # more items without an answer: INVALID
 # max_usd: 5                   # of a night; also max_requests, max_minutes
 # sentinel: {items: 50, repeats: 3}    # asked again on the same night: noise or drift?

@@ -65,7 +65,14 @@ def _suite(night: Night, model: ModelNight, number: int, when: datetime.datetime
         ET.SubElement(properties, "property", _text({"name": key, "value": value}))
     for unit in model.units:
         suite.append(_case(night, model, unit))
-    ET.SubElement(suite, "system-out").text = _legal("\n".join(explain_control(night)))
+    warnings = [  # a case that passes holds no text
+        f"{unit.pairs.name}: warning: {doubt}"
+        for unit in model.units
+        for doubt in unit.pairs.warnings
+    ]
+    ET.SubElement(suite, "system-out").text = _legal(
+        "\n".join([*explain_control(night), *warnings])
+    )
     ET.SubElement(suite, "system-err")
     return suite
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from llmeval.reports.forms import diff_forms, form_of
 from llmeval.reports.matching import Matched, Reason, match
+from llmeval.reports.regress.doubts import doubt_baseline, doubt_health, doubt_size
 from llmeval.reports.regress.faults import Fault, Kind
 from llmeval.reports.regress.settings import GateSettings, Range
 from llmeval.reports.regress.units import UnitName
@@ -64,6 +65,7 @@ class Pairs:
         range: least and greatest value that the metric can have.
         fault: why they are not to be judged; None where they may.
         notes: what a reader should know all the same.
+        warnings: why a verdict would be worth little.
     """
 
     name: UnitName
@@ -76,6 +78,7 @@ class Pairs:
     counts: Counts
     fault: Fault | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def differences(self) -> Floats:
@@ -111,7 +114,15 @@ def pair(table: ScoreTable, name: UnitName, settings: GateSettings) -> Pairs:
     joined = _join(name, settings, entry["higher_is_better"], parts, counts)
     fault = _find_fault(baseline, tonight, joined, settings, parts)
     judged = replace(joined, fault=fault)
-    return replace(judged, notes=tuple(_tell(baseline, tonight, judged)))
+    return replace(
+        judged,
+        notes=tuple(_tell(baseline, tonight, judged)),
+        warnings=(
+            *doubt_baseline(baseline, name, settings),
+            *doubt_health(tonight, name, "tonight's run"),
+            *doubt_size(counts.baseline, counts.baseline - counts.missing),
+        ),
+    )
 
 
 # -- one task --------------------------------------------------------------------------------------
