@@ -30,13 +30,19 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ForestRow:
-    """An estimate with its interval; ``note`` stands at the end of its line."""
+    """An estimate with its interval.
+
+    Args:
+        note: stands at the end of its line.
+        limit: a line of its own that the interval is held against, such as a tolerance.
+    """
 
     label: str
     value: float | None
     low: float | None = None
     high: float | None = None
     note: str = ""
+    limit: float | None = None
 
 
 # -- scatter ---------------------------------------------------------------------------------------
@@ -120,13 +126,16 @@ def forest(rows: Sequence[ForestRow], zero: float | None = 0.0) -> Any:
         zero: where "no difference" is; None for plain values, which have no such line.
     """
     bounds = [
-        b for r in rows for b in (r.value, r.low, r.high) if b is not None and math.isfinite(b)
+        b
+        for r in rows
+        for b in (r.value, r.low, r.high, r.limit)
+        if b is not None and math.isfinite(b)
     ]
     domain = _widen([*bounds, *([zero] if zero is not None else [])] or [0.0, 1.0])
     write = format_value if zero is None else format_difference
     lines = []
     for row in rows:
-        bar = interval_bar(row.value, row.low, row.high, domain=domain, mark=zero)
+        bar = interval_bar(row.value, row.low, row.high, domain=domain, mark=zero, limit=row.limit)
         number = "not estimable" if row.value is None else write(row.value)
         lines.append(
             f'<tr><th scope="row">{_escape(row.label)}</th><td class="bar">{bar}</td>'
@@ -144,12 +153,14 @@ def interval_bar(
     *,
     domain: tuple[float, float] = (0.0, 1.0),
     mark: float | None = None,
+    limit: float | None = None,
 ) -> Any:
     """Return a bar from ``low`` to ``high`` with a tick at ``value``, as wide as its cell.
 
     Args:
         domain: the ends of the scale.
         mark: a line to compare with: zero, or chance.
+        limit: a line that the interval ought not to cross.
     """
     span = domain[1] - domain[0] or 1.0
 
@@ -159,6 +170,8 @@ def interval_bar(
     parts = ['<path class="rail" d="M0 8H100"/>']
     if mark is not None:
         parts.append(f'<path class="mark" d="M{place(mark):.2f} 1V15"/>')
+    if limit is not None:
+        parts.append(f'<path class="limit" d="M{place(limit):.2f} 0V16"/>')
     if low is not None and high is not None:
         start, width = place(low), max(place(high) - place(low), 0.4)
         parts.append(f'<rect class="span" x="{start:.2f}" y="5" width="{width:.2f}" height="6"/>')

@@ -80,14 +80,15 @@ def _kind(outcome: Outcome) -> str:
 
 
 def _draw(night: Night) -> Any:
-    """Draw the differences with their intervals; None where there are none."""
+    """Draw the differences with their tested bounds and tolerances; None where there are none."""
     rows = [
         ForestRow(
             label=name_unit(night, unit),
             value=difference.value,
-            low=difference.ci95[0] if difference.ci95 else None,
-            high=difference.ci95[1] if difference.ci95 else None,
+            low=unit.bounds[0] if unit.bounds else None,
+            high=unit.bounds[1] if unit.bounds else None,
             note=unit.outcome.value,
+            limit=-unit.pairs.tolerance,
         )
         for unit in night.units
         if (difference := unit.difference) is not None and difference.value is not None

@@ -71,6 +71,15 @@ def test_an_interval_bar_spans_its_interval() -> None:
     assert "M10.00 1V15" in bar
 
 
+def test_a_limit_is_drawn_on_the_scale_of_its_interval() -> None:
+    """From -.1 to .1, the scale is widened by the limit at -.2 and that is its left end."""
+    table = str(forest([ForestRow("a", 0.0, -0.1, 0.1, limit=-0.2)]))
+    (limit,) = re.findall(r'class="limit" d="M([\d.]+) 0V16"', table)
+    (start,) = re.findall(r'class="span" x="([\d.]+)"', table)
+    assert float(limit) < float(start)
+    assert "limit" not in str(forest([ForestRow("a", 0.0, -0.1, 0.1)]))
+
+
 def test_nothing_measured_draws_neither_value_nor_interval() -> None:
     bar = str(interval_bar(None))
     assert "span" not in bar

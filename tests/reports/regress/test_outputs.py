@@ -100,3 +100,7 @@ def test_the_page_escapes_what_models_say(night: Night) -> None:
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert" in html
     assert "Content-Security-Policy" in html
+
+
+def test_the_page_draws_the_tolerance_of_every_judged_unit(night: Night) -> None:
+    assert render_night(night).count('class="limit"') == 3  # and none of what is invalid
