@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from llmeval.stats.intervals import Floats, cluster_codes, finite_rows
+from llmeval.stats.discordance import compare_signs, count_differing, find_step, sign_flip_floor
+from llmeval.stats.intervals import ROUNDING, Floats, cluster_codes, finite_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,12 @@ class Pairwise:
         difference: [K, K] mean over the items that both have.
         stderr: [K, K] its paired (clustered) standard error, about new items like these.
         df: [K, K] degrees of freedom: common items or clusters, less one.
-        p: [K, K] two-sided p-value of Student's t, not adjusted.
+        p: [K, K] two-sided p-value, not adjusted: McNemar's exact test where items are independent
+            and take two values; else Student's t, and never below 2^(1 - differing), which is the
+            least that flipping signs can give: t takes a few differences of equal sign among many
+            items alike for more than they are.
         n: [K, K] items that both have.
+        differing: [K, K] items or clusters that differ, or that at least so many do, at 64 or more.
     """
 
     difference: Floats
@@ -27,14 +32,15 @@ class Pairwise:
     df: Floats
     p: Floats
     n: NDArray[np.int64]
+    differing: NDArray[np.int64]
 
 
 def compare_all(values: ArrayLike, clusters: ArrayLike | None = None) -> Pairwise:
     """Compare every run with every other on the items that both have.
 
-    What `paired_difference` computes for one pair by Student's t, for all pairs at once from
-    products of matrices: 1,000 runs of 15,000 items take seconds. With clusters and missing items
-    it is exact too, at a cost that grows with how many are missing.
+    What `paired_difference` computes for one pair by Student's t, and `mcnemar_exact`, for all
+    pairs at once from products of matrices: 1,000 runs of 15,000 items take seconds. With clusters
+    and missing items it is exact too, at a cost that grows with how many are missing.
 
     Args:
         values: [K, N] scores, higher is better; NaN where a run has none.
@@ -53,19 +59,27 @@ def compare_all(values: ArrayLike, clusters: ArrayLike | None = None) -> Pairwis
     present = ~np.isnan(table)
     if np.isinf(table).any():
         raise ValueError("scores must be finite, or NaN where there is none")
-    table[~present] = 0.0
-    _centre(table, present)
     codes = None if clusters is None else cluster_codes(clusters, table.shape[1])
+    step = find_step(table) if codes is None else None
+    table[~present] = 0.0
+    rounding = ROUNDING * float(np.abs(table).max(initial=0.0))
+    _centre(table, present)
     sums, squares, n = _moments(table, None if present.all() else present.astype(np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = np.where(n > 0, sums / n, np.nan)
     own = (table**2).sum(axis=1)
     noise = 1e-12 * np.add.outer(own, own)
     if codes is None:
-        return _test(difference, squares - n * np.nan_to_num(difference) ** 2, n, n, noise)
+        spread = squares - n * np.nan_to_num(difference) ** 2
+        result = _test(difference, spread, n, n, noise)
+        if step is not None:
+            return _count_signs(result, sums / step, squares / step**2)
+        return _bound(result, count_differing(np.where(present, table, np.nan), rounding))
     largest = int(np.bincount(codes).max()) if len(codes) else 1
-    spread, units = _clustered_squares(table, present, codes, np.nan_to_num(difference))
-    return _test(difference, spread, units, n, noise * largest)
+    spread, units, differing = _clustered_squares(
+        table, present, codes, np.nan_to_num(difference), rounding * largest
+    )
+    return _bound(_test(difference, spread, units, n, noise * largest), differing)
 
 
 def rank_intervals(
@@ -167,9 +181,14 @@ def _moments(table: Floats, weights: Floats | None) -> tuple[Floats, Floats, Flo
 
 
 def _clustered_squares(
-    table: Floats, present: NDArray[np.bool_], codes: NDArray[np.intp], difference: Floats
-) -> tuple[Floats, Floats]:
-    """[K, K] sums over clusters of squared residual sums, and how many clusters both runs have.
+    table: Floats,
+    present: NDArray[np.bool_],
+    codes: NDArray[np.intp],
+    difference: Floats,
+    rounding: float,
+) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """[K, K] each: sums over clusters of squared residual sums, how many clusters both runs have,
+    and in how many the runs differ.
 
     As if every run had every item, in one product of matrices; then the pairs are mended of which
     one lacks an item, cluster by cluster.
@@ -185,6 +204,11 @@ def _clustered_squares(
     squares += difference**2 * float(sizes @ sizes)
     units = np.full_like(squares, groups)
     lacking = np.bincount(codes, ~present.all(axis=0), groups) > 0
+    whole = sums.copy()
+    for code in np.flatnonzero(lacking):
+        inside = order[starts[code] : starts[code + 1]]
+        whole[~present[:, inside].all(axis=1), code] = np.nan
+    differing = count_differing(whole, rounding)
     for code in np.flatnonzero(lacking):
         inside = order[starts[code] : starts[code + 1]]
         some, values = present[:, inside].astype(np.float64), table[:, inside]
@@ -196,10 +220,24 @@ def _clustered_squares(
             np.subtract.outer(sums[rows, code], sums[:, code]) - difference[rows] * sizes[code]
         )
         change = (moved - difference[rows] * common) ** 2 - assumed**2
-        for total, delta in ((squares, change), (units, (common > 0) - 1.0)):
+        unlike = (np.abs(moved) > rounding).astype(np.int64)
+        for total, delta in ((squares, change), (units, (common > 0) - 1.0), (differing, unlike)):
             total[rows] += delta
             total[np.ix_(rest, rows)] += delta[:, rest].T
-    return squares, units
+    return squares, units, differing
+
+
+def _count_signs(result: Pairwise, sums: Floats, squares: Floats) -> Pairwise:
+    """Put the exact p-value in the place of Student's: differences are -1, 0 or 1 here."""
+    differing = np.rint(squares).astype(np.int64)
+    gained = (differing + np.rint(sums).astype(np.int64)) // 2
+    p = compare_signs(gained, differing)
+    return replace(result, p=np.where(np.isnan(result.df), np.nan, p), differing=differing)
+
+
+def _bound(result: Pairwise, differing: NDArray[np.int64]) -> Pairwise:
+    p = np.maximum(result.p, sign_flip_floor(differing))  # NaN stays NaN
+    return replace(result, p=p, differing=differing)
 
 
 def _test(difference: Floats, squares: Floats, units: Floats, n: Floats, noise: Floats) -> Pairwise:
@@ -215,4 +253,5 @@ def _test(difference: Floats, squares: Floats, units: Floats, n: Floats, noise: 
     above = np.triu_indices(len(t), 1)  # the function is slow, and p the same below the diagonal
     p[above] = 2 * stdtr(np.broadcast_to(df, t.shape)[above], -t[above])
     p.T[above] = p[above]
-    return Pairwise(difference, stderr, df, p, n.astype(np.int64))
+    none = np.zeros(n.shape, dtype=np.int64)
+    return Pairwise(difference, stderr, df, p, n.astype(np.int64), none)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
 
 from llmeval.stats import (
     Pairwise,
@@ -60,9 +62,76 @@ def test_every_entry_is_that_of_the_pair_alone(
             assert board.df[i, j] == (
                 units - 1 if units >= 2 else pytest.approx(np.nan, nan_ok=True)
             )
-            if np.isfinite(found[1]):
+            if np.isfinite(found[1]) and (clusters is not None or not binary):
                 p = 2 * stats.t.sf(abs(found[0] / found[1]), units - 1)
-                assert board.p[i, j] == pytest.approx(p, rel=1e-6)
+                moved = (values[i] - values[j])[both]
+                if own is not None:
+                    moved = np.array([moved[own == label].sum() for label in np.unique(own)])
+                differing = int((np.abs(moved) > 1e-9).sum())
+                assert board.differing[i, j] == differing
+                assert board.p[i, j] == pytest.approx(max(p, 2.0 ** (1 - differing)), rel=1e-6)
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 5),
+    st.integers(2, 40),
+    st.sampled_from([0.0, 0.2]),
+    st.sampled_from([(0.0, 1.0), (-1.0, 0.0), (0.1, 0.4)]),
+)
+def test_independent_outcomes_are_compared_by_mcnemars_exact_test(
+    seed: int, k: int, n: int, missing: float, outcomes: tuple[float, float]
+) -> None:
+    right = _scores(seed, k, n, missing, True)
+    low, high = outcomes
+    board = compare_all(low + (high - low) * right)
+    if not (right == 0).any() or not (right == 1).any():
+        return  # a single value: nothing differs
+    for i, j in itertools.combinations(range(k), 2):
+        gained = int(((right[i] == 1) & (right[j] == 0)).sum())
+        lost = int(((right[i] == 0) & (right[j] == 1)).sum())
+        assert board.differing[i, j] == gained + lost
+        if board.n[i, j] < 2 or gained + lost == 0:
+            assert np.isnan(board.p[i, j])
+            continue
+        assert board.p[i, j] == board.p[j, i]
+        assert board.p[i, j] == pytest.approx(stats.binomtest(gained, gained + lost).pvalue)
+        table = np.array([[0, gained], [lost, 0]])
+        assert board.p[i, j] == pytest.approx(mcnemar(table, exact=True).pvalue)
+
+
+def test_a_few_items_that_differ_prove_nothing_whatever_their_number_is_among() -> None:
+    """Student's t takes 7 lost and 1 gained of 30, or 4 lost of 400, for significant."""
+    lost = np.zeros((2, 30))
+    lost[0, :7], lost[1, 7] = 1, 1
+    assert compare_all(lost).p[0, 1] == pytest.approx(9 / 128)  # 2 (1 + 8) / 2^8, by hand
+    graded = np.zeros((2, 400))
+    graded[0, :4] = [0.5, 0.51, 0.49, 0.5]
+    assert stats.ttest_rel(graded[0], graded[1]).pvalue < 0.05
+    assert compare_all(graded).p[0, 1] == 1 / 8
+    clustered = compare_all(np.repeat(graded, 2, axis=1), np.repeat(np.arange(400), 2))
+    assert clustered.p[0, 1] == 1 / 8
+    holes = np.repeat(graded, 2, axis=1)
+    holes[0, :9:2] = np.nan  # a cluster of which an item is missing still differs
+    assert compare_all(holes, np.repeat(np.arange(400), 2)).p[0, 1] == 1 / 8
+
+
+@pytest.mark.parametrize("n", [10, 30])
+@pytest.mark.parametrize("kind", ["outcomes", "graded", "clustered"])
+def test_equal_models_with_few_items_are_seldom_told_apart(n: int, kind: str) -> None:
+    """The familywise error stays at 5%, also where models are nearly always right."""
+    rng = np.random.default_rng(n)
+    wrong, nights = 0, 600
+    for _ in range(nights):
+        easy = rng.choice([0.8, 0.95], n)
+        values = (rng.random((5, n)) < easy).astype(float)
+        clusters = None
+        if kind == "graded":
+            values *= rng.choice([0.5, 0.9, 1.0], (5, n))
+        if kind == "clustered":
+            values, clusters = np.repeat(values, 3, axis=1), np.repeat(np.arange(n), 3)
+        wrong += bool(significantly_better(compare_all(values, clusters)).any())
+    assert wrong / nights <= 0.05 + 2.6 * (0.05 * 0.95 / nights) ** 0.5
 
 
 def test_p_values_are_the_paired_t_tests() -> None:
@@ -105,7 +174,7 @@ def test_pairs_that_cannot_be_compared_are_not_estimable_nor_significant() -> No
 
 def _board(p: Floats, difference: Floats) -> Pairwise:
     ones = np.ones_like(p)
-    return Pairwise(difference, ones, ones, p, ones.astype(np.int64))
+    return Pairwise(difference, ones, ones, p, ones.astype(np.int64), ones.astype(np.int64))
 
 
 @given(st.lists(st.floats(1e-6, 0.2), min_size=6, max_size=6), st.integers(0, 6))

@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from llmeval.stats import Pairwise
+from llmeval.stats.discordance import sign_flip_floor
 
 
 class PairTotals:
     """The weighted mean of paired differences over tasks, for every pair of R rows.
 
     Tasks are independent strata: variances add up. Degrees of freedom are Welch and Satterthwaite's
-    (sum v)^2 / sum(v^2 / df), as in `llmeval.stats.pool`.
+    (sum v)^2 / sum(v^2 / df), as in `llmeval.stats.pool`. As in a single task, a p-value is never
+    below what flipping the signs of all items or clusters that differ can give.
     """
 
     def __init__(self, size: int) -> None:
@@ -22,6 +24,7 @@ class PairTotals:
         self._difference, self._weight = np.zeros(shape), np.zeros(shape)
         self._variance, self._spread = np.zeros(shape), np.zeros(shape)
         self._n = np.zeros(shape, dtype=np.int64)
+        self._differing = np.zeros(shape, dtype=np.int64)
         self._parts = np.zeros(size, dtype=np.int64)
 
     def add(self, rows: Sequence[int], pairwise: Pairwise, weight: float | None) -> None:
@@ -41,6 +44,7 @@ class PairTotals:
         # A fixed weight counts a task once: it scales the task, it does not prefer it.
         self._weight[place] += weights if weight is None else 1.0
         self._n[place] += pairwise.n
+        self._differing[place] += pairwise.differing
         self._parts[list(rows)] += 1
 
     def rows(self, parts: int) -> tuple[int, ...]:
@@ -57,7 +61,9 @@ class PairTotals:
             stderr = np.sqrt(self._variance[place]) / self._weight[place]
             df = self._variance[place] ** 2 / self._spread[place]
             p = 2 * stdtr(df, -np.abs(difference / stderr))
-        return Pairwise(difference, stderr, df, p, self._n[place])
+        differing = self._differing[place]
+        p = np.maximum(p, sign_flip_floor(differing))  # NaN stays NaN
+        return Pairwise(difference, stderr, df, p, self._n[place], differing)
 
 
 def settle(pairwise: Pairwise) -> Pairwise:
@@ -89,4 +95,5 @@ def take(pairwise: Pairwise, rows: Sequence[int]) -> Pairwise:
         pairwise.df[place],
         pairwise.p[place],
         pairwise.n[place],
+        pairwise.differing[place],
     )
