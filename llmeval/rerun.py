@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ def rerun(
     fresh: bool = False,
     epsilon: float = EPSILON,
     progress: Progress | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> Rerun:
     """Re-create a run from its manifest, and compare the two.
 
@@ -78,6 +79,7 @@ def rerun(
         from_journal: take the answers that the workspace's journal holds, and only score them anew.
         fresh: begin again where a rerun was broken off.
         epsilon: how far apart numbers may be that count as equivalent.
+        begin: called when nothing in the record speaks against it, before anything is asked.
 
     Raises:
         UsageError: the record cannot be re-created: it is not complete, or does not say how it was
@@ -93,6 +95,8 @@ def rerun(
         if not from_journal:
             journal = stack.enter_context(_own_journal(spec.workspace, run.path.name, fresh))
             spec = replace(spec, journal=journal)
+        if begin is not None:
+            begin()
         with _say_where_it_was_begun(run):
             again = execute(spec, progress)
         _require_valid(again)
@@ -232,6 +236,12 @@ def _compare(original: Run, again: Run, epsilon: float) -> Rerun:
 def _note_causes(original: Run, again: Run) -> Iterator[str]:
     """Yield causes of other answers that lie with who answers, not in what was asked."""
     model = original.manifest["model"]
+    usage = original.summary["usage"]
+    if cached := usage.get("cached"):
+        yield (
+            f"{cached:,} of the first run's {usage['requests']:,} answers were repeated or from the"
+            " journal: given in other batches, or by an earlier revision of the code"
+        )
     if str(model.get("device") or "cpu") != "cpu":
         yield f"on {model['device']} sums may be added in another order each time"
     if model.get("backend") != "openai":

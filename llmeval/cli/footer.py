@@ -81,7 +81,7 @@ def list_usage(summary: Mapping[str, Any], figures: Mapping[str, Any], width: in
 def _time_and_questions(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     # A record from before there were checks says nothing of them.
     if "health" in summary and not has_finding(summary):
-        yield "health", "nothing found"
+        yield "health", _sum_up_health(summary)
     usage, seconds = summary["usage"], summary["seconds"]
     phases = ", ".join(f"{name} {seconds[name]:.1f}" for name in ("startup", "model", "scoring"))
     yield "time", f"{format_seconds(seconds['total'])} ({phases})"
@@ -93,6 +93,19 @@ def _time_and_questions(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]
     yield "asked", asked
     if cost := _cost(summary):
         yield "cost", cost
+
+
+def _sum_up_health(summary: Mapping[str, Any]) -> str:
+    """Say that nothing was found, and in how much where that is not all."""
+    tasks = summary["tasks"].values()
+    done = sum(task["n"] for task in tasks)
+    if not done:
+        return "nothing could be checked: no sample is done"
+    if not any(metric["n"] for task in tasks for metric in task["metrics"].values()):
+        return "nothing could be checked: no sample was scored"
+    if summary["status"] == "interrupted":
+        return f"nothing found in the {done:,} samples that are done"
+    return "nothing found"
 
 
 def _cost(summary: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from llmeval.core.errors import GateFailed
 
 if TYPE_CHECKING:
     from llmeval.rerun import Rerun
+    from llmeval.runs import Run
     from llmeval.runs.agreement import Agreement
 
 _EPILOG = """examples:
@@ -47,8 +48,6 @@ def main(argv: Sequence[str]) -> int:
 
     set_up_logging(arguments.quiet)
     run = find_run(arguments.run, arguments.records)
-    if not arguments.quiet:
-        say(one_line(f"llmeval: {run.path.name} once more"))
     progress = Silent() if arguments.quiet else make_progress()
     with resting_collector():
         done = rerun(
@@ -59,12 +58,17 @@ def main(argv: Sequence[str]) -> int:
             fresh=arguments.fresh,
             epsilon=EPSILON if arguments.epsilon is None else arguments.epsilon,
             progress=WakeCollector(progress),
+            begin=None if arguments.quiet else lambda: say(_announce(run)),
         )
     if arguments.json:
         print(json.dumps(done.to_plain(), indent=2))
     else:
         _print(done)
     return GateFailed.exit_code if done.agreement.verdict == DIFFERENT else 0
+
+
+def _announce(run: Run) -> str:
+    return one_line(f"llmeval: {run.path.name} once more")
 
 
 def _build_parser() -> Parser:
@@ -76,7 +80,7 @@ def _build_parser() -> Parser:
     add = parser.add_argument
     add("run", metavar="RUN", help="folder, id, beginning of an id, tag, or latest")
     add("--records", metavar="DIR", help="the folder of records that RUN is in (results)")
-    add("--out", metavar="DIR", help="folder for the new record (that of RUN)")
+    add("-o", "--out", metavar="DIR", help="folder for the new record (that of RUN)")
     add("-a", "--model-args", metavar="K=V,...", help="model settings that are to be others")
     add("--epsilon", type=float, metavar="E", help="numbers so close count as equivalent (1e-4)")
     add("--from-journal", action="store_true", help="score journaled answers anew")

@@ -12,12 +12,16 @@ from llmeval.health.seen import Seen
 TWICE = "duplicate items"
 NO_SPREAD = "no spread"
 ERRORED = "questions without an answer"
+NOT_SCORED = "samples not scored"
 
 _TWICE = 0.05  # of samples: fewer are in most public data, and change little
 _TWICE_LEAST = 2
 _SPREAD_LEAST = 20  # samples: of fewer, all may well be right
 _ERRORED = 0.01  # of samples
 _GRAVE = 0.05  # of samples: where a run counts as invalid by default
+_NOT_SCORED = 0.05  # of samples: below that the coverage beside the number tells enough
+_NOT_SCORED_LEAST = 3
+_MINORITY = 0.5  # of samples: the number is then of less than half of them
 _REASON = 120  # characters
 
 
@@ -128,4 +132,36 @@ class Errored:
                 f"{self._share} samples errored, mostly: {top[0]}",
                 "give the same command again: it asks only these; those lost are seldom a random "
                 "part of the data",
+            )
+
+
+class NotScored:
+    """Samples of which no metric was scored, though nothing broke."""
+
+    def __init__(self) -> None:
+        self._share = Share()
+        self._reasons: FrequentKeys[str] = FrequentKeys(16)
+
+    def add(self, seen: Seen) -> None:
+        statuses = {score.status for score in seen.scores}
+        lost = statuses == {"unscored"}
+        self._share.add(lost, seen.sample.id)
+        if lost:
+            self._reasons.add((seen.scores[0].reason or "no reason given")[:_REASON])
+
+    @property
+    def tests(self) -> Mapping[str, int]:
+        return {}
+
+    def find(self, metrics: Metrics) -> Iterator[Finding]:
+        top, share = self._reasons.top(), self._share
+        if top is not None and share.is_above(_NOT_SCORED, _NOT_SCORED_LEAST):
+            yield share.finding(
+                NOT_SCORED,
+                "error" if share.share > _MINORITY else "warning",
+                f"{share} samples have no score, mostly: {top[0]}",
+                "the number is of the others only, which are seldom a random part: report how "
+                "many, and compare it with runs that scored the same samples"
+                if share.count < share.n
+                else "the task has no number: mend the reason, or leave it out",
             )

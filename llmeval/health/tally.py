@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llmeval.core import Sample, Score, Task
-from llmeval.health.answers import SAME, Broken, Identical, Unread
+from llmeval.health.answers import CUT, EMPTY, SAME, UNREAD, WITHHELD, Broken, Identical, Unread
 from llmeval.health.chance import BelowChance
 from llmeval.health.counting import TESTED
-from llmeval.health.data import Duplicates, Errored, Spread
+from llmeval.health.data import NOT_SCORED, Duplicates, Errored, NotScored, Spread
 from llmeval.health.favour import FAVOURED, OneFavoured
 from llmeval.health.finding import Check, Finding, Metrics, Share
 from llmeval.health.prompts import Leaked, Truncated
@@ -122,13 +122,12 @@ def _describe(error: Exception) -> str:
 
 
 def _make_checks(facts: TaskFacts, informed: bool) -> list[Check]:
-    data: list[Check] = [Duplicates(), Leaked(facts)]
+    data: list[Check] = [Errored(), NotScored(), Duplicates(), Leaked(facts)]
     if informed:
         return data
     return [
         BelowChance(facts),
         OneFavoured(),
-        Errored(),
         Broken(),
         Unread(),
         Identical(),
@@ -138,14 +137,24 @@ def _make_checks(facts: TaskFacts, informed: bool) -> list[Check]:
     ]
 
 
-_EXPLAINS = {FAVOURED: SAME}
+_EXPLAINS = {
+    FAVOURED: SAME,
+    **dict.fromkeys((UNREAD, EMPTY, CUT, WITHHELD), NOT_SCORED),
+}
 """A cause, and what is then the same thing seen twice."""
 
 
 def _sort(findings: Iterator[Finding]) -> list[dict[str, Any]]:
     found = sorted(findings, key=lambda finding: finding.severity != "error")
-    told = {_EXPLAINS.get(finding.check) for finding in found}
-    return [finding.to_plain() for finding in found if finding.check not in told]
+    return [finding.to_plain() for finding in found if not _is_told(finding, found)]
+
+
+def _is_told(finding: Finding, found: Sequence[Finding]) -> bool:
+    """Whether another finding is its cause; what has no score may be more than that explains."""
+    causes = [one for one in found if _EXPLAINS.get(one.check) == finding.check]
+    if finding.check == NOT_SCORED:
+        return sum(one.count for one in causes) >= finding.count
+    return bool(causes)
 
 
 def read_facts(tasks: Sequence[Task]) -> list[TaskFacts]:

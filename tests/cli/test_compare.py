@@ -65,6 +65,16 @@ def test_names_are_ids_beginnings_paths_and_latest(llmeval: Command, results: Pa
     assert llmeval("compare", path, "20260102", "-o", "results").out == expected
 
 
+def test_a_run_without_an_answer_yet_is_continued_not_compared(
+    llmeval: Command, results: Path
+) -> None:
+    write_record(results / "begun", {"t": []}, model="begun", status="interrupted")
+    ended = llmeval("compare", "20260101", "begun", "--partial")
+    assert ended.code == 2
+    assert "begun: the run was interrupted before its first item was done" in ended.error
+    assert "give its command again" in ended.error and "--partial" not in ended.error
+
+
 def test_a_gate_fails_when_the_challenger_is_worse(llmeval: Command, results: Path) -> None:
     ended = llmeval("compare", "20260101", "20260102", "--fail-on-worse")
     assert ended.code == 3

@@ -72,3 +72,4 @@ def test_a_manifest_of_an_older_llmeval_is_one_line(llmeval: Command, workspace:
     ended = llmeval("rerun", "latest")
     assert ended.code == 2
     assert "its manifest does not say what was asked" in ended.error
+    assert "once more" not in ended.err

@@ -232,6 +232,24 @@ def test_a_healthy_run_says_so_and_has_no_column_for_it() -> None:
     assert not lines[2].endswith("health")
 
 
+def test_where_nothing_is_scored_nothing_could_be_checked() -> None:
+    told = with_health()
+    for about in told["tasks"].values():
+        for metric in about["metrics"].values():
+            metric["n"] = 0
+    assert "health  nothing could be checked: no sample was scored" in render(told, 100)
+    for about in told["tasks"].values():
+        about["n"] = 0
+    assert "health  nothing could be checked: no sample is done" in render(told, 100)
+
+
+def test_of_an_interrupted_run_the_samples_that_are_done_are_healthy() -> None:
+    told = with_health()
+    done = sum(about["n"] for about in told["tasks"].values())
+    told["status"] = "interrupted"
+    assert f"health  nothing found in the {done} samples that are done" in render(told, 100)
+
+
 def test_a_record_from_before_the_checks_says_nothing() -> None:
     assert not any("health" in line for line in render(summary({"t": task()}), 100))
 

@@ -74,3 +74,27 @@ def test_frequent_keys_are_found_in_little_memory(keys: list[int], size: int) ->
     top = counted.top()
     if top is not None:
         assert keys.count(top[0]) - bound <= top[1] <= keys.count(top[0])
+
+
+def test_samples_without_a_score_are_found_for_baselines_too() -> None:
+    lost = [Score("acc", None, "unscored", "not learned: no rows"), Score("f1", None, "unscored")]
+    for count, severity in ((6, "warning"), (51, "error"), (100, "error")):
+        rows = [choice(i, i % 4, i % 3) for i in range(100)]
+        rows[:count] = [(sample, asked, lost) for sample, asked, _ in rows[:count]]
+        for informed in (False, True):
+            finding = examine(rows, informed=informed)["samples not scored"]
+            assert (finding["severity"], finding["count"], finding["n"]) == (severity, count, 100)
+            assert "mostly: not learned: no rows" in finding["what"]
+
+
+def test_a_sample_that_one_metric_scored_is_scored() -> None:
+    half = [Score("acc", 1.0), Score("f1", None, "unscored", "no such label")]
+    rows = [(*choice(i, i % 4, i % 3)[:2], half) for i in range(100)]
+    assert "samples not scored" not in examine(rows)
+
+
+def test_answers_that_cannot_be_read_are_said_once() -> None:
+    rows = [completion(i, f"a{i}", unread=True) for i in range(30)]
+    found = examine(rows)
+    assert "unreadable answers" in found
+    assert "samples not scored" not in found

@@ -60,7 +60,7 @@ def _build_parser() -> Parser:
     track.add_argument("target", metavar="TOOL:WHERE", help="mlflow:URI or wandb:[ENTITY/]PROJECT")
     track.add_argument("--tables", action="store_true", help="upload the Parquet files, too")
     for one in (ls, show, diff, tag, rm, imported, track):
-        one.add_argument("--out", metavar="DIR", help="the folder of records (results)")
+        one.add_argument("-o", "--out", metavar="DIR", help="the folder of records (results)")
     return parser
 
 

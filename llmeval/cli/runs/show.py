@@ -7,7 +7,7 @@ import shlex
 import sys
 import textwrap
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -67,7 +67,8 @@ def _print_manifest(run: Run) -> None:
 def _lines(run: Run) -> Iterator[tuple[str, str]]:
     """Yield what a manifest says, a label and a text each; what it does not say is left out."""
     manifest = run.manifest
-    yield "run", run.path.name
+    # What is imported in passing lies in a folder named by its content.
+    yield "run", run.id if manifest.get("imported") else run.path.name
     if tags := _tags(run):
         yield "tags", ", ".join(tags)
     yield "status", _status(run)
@@ -89,8 +90,31 @@ def _status(run: Run) -> str:
     started = str(manifest["started"]).replace("T", " ").replace("+00:00", " UTC")
     if status == "interrupted" and is_running(find_workspace(), run.path.name):
         status = "running"
+    if status != "complete" and _has_summary(run):
+        status += f" with {_count_done(run)}"
     took = f", took {format_seconds(run.summary['seconds']['total'])}" if _has_summary(run) else ""
     return f"{status}; started {started}{took}"
+
+
+def _count_done(run: Run) -> str:
+    """Return how many samples are done, and of how many where the record tells."""
+    done = sum(task["n"] for task in run.summary["tasks"].values())
+    total = _count_planned(run.manifest)
+    return f"{done:,} samples done" if total is None else f"{done:,} of {total:,} samples done"
+
+
+def _count_planned(manifest: Mapping[str, Any]) -> int | None:
+    """Return how many samples a run was to have; None where its manifest does not tell."""
+    limit = manifest["options"].get("limit")
+    chosen = (manifest.get("request") or {}).get("subset")
+    rows = [task["data"][0].get("rows") if task["data"] else None for task in _tasks(manifest)]
+    if chosen or None in rows or not (limit is None or limit >= 1):
+        return None
+    return sum(count if limit is None else min(count, int(limit)) for count in rows)
+
+
+def _tasks(manifest: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return list(manifest["tasks"].values())
 
 
 def _model(model: Mapping[str, Any]) -> str:

@@ -81,10 +81,16 @@ def check_runs(runs: Sequence[Run], *, partial: bool) -> None:
 
 
 def _check_status(run: Run, partial: bool) -> None:
-    if run.status == "complete" or (run.status == "interrupted" and partial):
+    if run.status == "complete":
         return
     if run.status == "interrupted":
-        mend = "give its command again, and it continues; --partial compares what there is"
+        mend = "give its command again, and it continues"
+        if not any(task["n"] for task in run.summary["tasks"].values()):
+            what = "the run was interrupted before its first item was done"
+            raise UsageError(what, where=run.id, mend=mend)
+        if partial:
+            return
+        mend += "; --partial compares what there is"
         raise UsageError("the run was interrupted", where=run.id, mend=mend)
     mend = "its result must not be used; see its `not_scored`, and run it again"
     raise UsageError(f"the run is {run.status}", where=run.id, mend=mend)
@@ -246,6 +252,8 @@ class Comparing:
         mend = ACROSS if asked else "`llmeval data diff` tells how two data sets differ"
         if set(reasons) == {"not scored"}:
             mend = "see `reason` in each run's scores.parquet"
+        elif set(reasons) == {"missing"} and any(s.status != "complete" for s in self.sides):
+            mend = "a run was interrupted before it came to them: its command continues it"
         raise UsageError(what, where=self._both, mend=mend)
 
     # -- notes --
