@@ -71,7 +71,7 @@ def read_run_file(path: str | Path) -> RunFile:
     Raises:
         UsageError: names the file, the line, the field and the mend.
     """
-    document = read_document(Path(path))
+    document = read_document(Path(path), guide="docs/runs.md")
     _check_places(document)
     file: RunFile = validate(document, RunFile)
     _check_model_settings(document, file)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from llmeval.core import UsageError
 from llmeval.reports.regress.baseline import Pin
@@ -23,7 +24,24 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Tolerance = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Range = Annotated[list[_Number], Field(min_length=2, max_length=2)]
-_Name = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", name):
+        mend = "use letters, digits, '.', '_' and '-', a letter or digit first, 60 at most"
+        raise Misfit(f"not a name that a folder can have: {name[:80]!r}", mend)
+    return name
+
+
+def _check_digest(digest: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", digest):
+        mend = "--set-baseline writes it"
+        raise Misfit(f"no digest of 32 hexadecimal characters: {digest[:80]!r}", mend)
+    return digest
+
+
+_Name = Annotated[str, AfterValidator(_check_name)]
+_Digest = Annotated[str, AfterValidator(_check_digest)]
 
 
 class PinnedBaseline(BaseModel):
@@ -32,7 +50,7 @@ class PinnedBaseline(BaseModel):
     model_config = _STRICT
 
     path: str
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    digest: _Digest | None = None
     repeats: list[str] = Field(default_factory=list)
 
 
@@ -173,7 +191,7 @@ def read_nightly(path: str | Path) -> Nightly:
     Raises:
         UsageError: names the file, the line, the field and the mend.
     """
-    document = read_document(Path(path))
+    document = read_document(Path(path), guide="docs/nightly.md")
     file: NightlyFile = validate(document, NightlyFile)
     _check_settings(document, file)
     name = file.name or "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(path).stem)

@@ -66,7 +66,10 @@ def test_the_shortest_file_has_the_defaults_of_the_gate(tmp_path: Path) -> None:
         ("model: m\ntasks: [a]\nranges: {b: [1, 0]}\n", 1, "the range of b is empty"),
         ("model: m\ntasks: [a]\nbaseline: {path: x, digest: zz}\n", 3, "field 'baseline"),
         ("model: m\ntasks: [a]\ninconclusive: maybe\n", 3, "field 'inconclusive'"),
-        ("model: m\ntasks: [a]\nname: ../up\n", 3, "field 'name'"),
+        ("model: m\ntasks: [a]\nname: ../up\n", 3, "use letters, digits"),
+        (f"model: m\ntasks: [a]\nname: {'a' * 61}\n", 3, "use letters, digits"),
+        ("- a\n", 1, "FIELD: VALUE`; see docs/nightly.md"),
+        ("model: m\ntasks: [a]\nzzzz: 1\n", 3, "unknown field (see docs/nightly.md)"),
         ("model: m\ntasks: [a]\nsentinel: {items: 0}\n", 3, "field 'sentinel.items'"),
     ],
 )

@@ -69,7 +69,7 @@ def _describe(document: Document, fault: Any, shape: _Shape) -> _Fault:
     place = _written(document, loc)
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(place[-1]), _fields_beside(fault["loc"], shape), n=1)
-        mend = f"did you mean {near[0]!r}?" if near else "see docs/tasks.md"
+        mend = f"did you mean {near[0]!r}?" if near else f"see {document.guide}"
         return _Fault("unknown field", place, mend, rank=0)
     if kind == "missing":
         return _Fault("it is missing", (*place, loc[-1]), "add it", rank=2)

@@ -1,4 +1,4 @@
-"""A task's YAML with the line of every field, so that an error can name file and line."""
+"""A YAML file with the line of every field, so that an error can name file and line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from llmeval.core import UsageError
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_NODES = 20_000  # after aliases are followed: a small file can stand for billions
+TASKS_GUIDE = "docs/tasks.md"
 
 Place = tuple[str | int, ...]
 """Where a field is: ``("scorers", 0, "pattern")``."""
@@ -30,11 +31,13 @@ class Document:
         path: the file, as it was named.
         data: the top-level mapping.
         lines: line of every field, counted from 1; the empty place is the document.
+        guide: where its fields are explained.
     """
 
     path: Path
     data: dict[str, Any]
     lines: dict[Place, int]
+    guide: str = TASKS_GUIDE
 
     def line_of(self, place: Place) -> int:
         """Return the line of a field, or of the nearest one around it that is written."""
@@ -56,8 +59,11 @@ def name_place(place: Place) -> str:
     return text.removeprefix(".")
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, guide: str = TASKS_GUIDE) -> Document:
     """Read a YAML file whose top level is a mapping with text keys.
+
+    Args:
+        guide: where its fields are explained.
 
     Raises:
         UsageError: with file and line, for anything that is not such a file.
@@ -71,15 +77,14 @@ def read_document(path: Path) -> Document:
     except yaml.YAMLError as error:
         raise UsageError(f"not YAML: {_one_line(error)}", where=str(path)) from error
     if node is None:
-        raise UsageError("the file is empty", where=str(path), mend="see docs/tasks.md")
+        raise UsageError("the file is empty", where=str(path), mend=f"see {guide}")
     if not isinstance(node, yaml.MappingNode):
         kind = "a list" if isinstance(node, yaml.SequenceNode) else "a bare text"
-        raise _error(
-            path, node, f"{kind} stands at the top", "a task is a mapping of fields, `task: NAME`"
-        )
+        mend = f"it ought to be a mapping, `FIELD: VALUE`; see {guide}"
+        raise _error(path, node, f"{kind} stands at the top", mend)
     builder = _Builder(path)
     data = builder.build(node, ())
-    return Document(path, data, builder.lines)
+    return Document(path, data, builder.lines, guide)
 
 
 def _read_text(path: Path) -> str:
@@ -91,9 +96,9 @@ def _read_text(path: Path) -> str:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from error
     if len(raw) > MAX_BYTES:
         raise UsageError(
-            f"{len(raw)} bytes are too many for a task's YAML",
+            f"{len(raw)} bytes are too many for a YAML file of fields",
             where=str(path),
-            mend="keep the rows in a data file and name it under data: path",
+            mend="rows belong into a data file of their own",
         )
     try:
         return raw.decode("utf-8-sig")
