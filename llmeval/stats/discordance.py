@@ -45,7 +45,8 @@ def compare_signs(gained: NDArray[np.int64], differing: NDArray[np.int64]) -> Fl
 
 def sign_flip_floor(differing: NDArray[np.int64]) -> Floats:
     """Return the least two-sided p-value that flipping the signs of so many units can give."""
-    return np.minimum(1.0, np.exp2(1.0 - differing))
+    floor: Floats = np.minimum(1.0, np.exp2(1.0 - differing))
+    return floor
 
 
 def count_differing(values: Floats, rounding: float) -> NDArray[np.int64]:

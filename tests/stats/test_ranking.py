@@ -116,22 +116,21 @@ def test_a_few_items_that_differ_prove_nothing_whatever_their_number_is_among() 
     assert compare_all(holes, np.repeat(np.arange(400), 2)).p[0, 1] == 1 / 8
 
 
-@pytest.mark.parametrize("n", [10, 30])
+@pytest.mark.parametrize("n", [8, 10, 20])
 @pytest.mark.parametrize("kind", ["outcomes", "graded", "clustered"])
 def test_equal_models_with_few_items_are_seldom_told_apart(n: int, kind: str) -> None:
-    """The familywise error stays at 5%, also where models are nearly always right."""
+    """The familywise error is at most 5%; by t alone 7% of ten outcomes' boards told some apart."""
     rng = np.random.default_rng(n)
-    wrong, nights = 0, 600
-    for _ in range(nights):
-        easy = rng.choice([0.8, 0.95], n)
-        values = (rng.random((5, n)) < easy).astype(float)
+    wrong, boards = 0, 2000
+    for _ in range(boards):
+        values = (rng.random((3, n)) < 0.5).astype(float)
         clusters = None
         if kind == "graded":
-            values *= rng.choice([0.5, 0.9, 1.0], (5, n))
+            values *= rng.choice([0.5, 0.9, 1.0], (3, n))
         if kind == "clustered":
             values, clusters = np.repeat(values, 3, axis=1), np.repeat(np.arange(n), 3)
         wrong += bool(significantly_better(compare_all(values, clusters)).any())
-    assert wrong / nights <= 0.05 + 2.6 * (0.05 * 0.95 / nights) ** 0.5
+    assert wrong / boards <= 0.05 + 2 * (0.05 * 0.95 / boards) ** 0.5
 
 
 def test_p_values_are_the_paired_t_tests() -> None:
