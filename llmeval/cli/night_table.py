@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from llmeval.cli.columns import lay_out, terminal_width
+from llmeval.cli.columns import crop, lay_out, terminal_width, width_of
 from llmeval.cli.streams import BOLD, RED, has_color, one_line, paint
 from llmeval.reports.formats import format_usd
 from llmeval.reports.regress.verdicts import Outcome
@@ -34,6 +34,7 @@ _STYLES = {
     Outcome.INCONCLUSIVE: _YELLOW,
     Outcome.PASS: _GREEN,
 }
+_LEAST_MODEL = 12  # columns of a model's name that are kept
 _VERDICT = HEAD.index("verdict")
 
 
@@ -46,11 +47,12 @@ def lay_out_night(night: Night, stream: TextIO) -> list[str]:
         return _STYLES[units[row].outcome] if column == _VERDICT else None
 
     lines = [paint(one_line(headline(night)), BOLD, color), ""]
+    width = terminal_width(stream)
     lines += lay_out(
         HEAD,
-        list_rows(night),
+        _cut_models(HEAD, list_rows(night), width),
         text=TEXT_COLUMNS,
-        width=terminal_width(stream),
+        width=width,
         color=color,
         style=style,
     )
@@ -61,6 +63,31 @@ def lay_out_night(night: Night, stream: TextIO) -> list[str]:
         if model.side.tonight is not None:
             lines.append(one_line(f"record: {model.side.tonight.path}"))
     return lines
+
+
+def _cut_models(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Cut the names of models where lines are too long: tasks and models tell rows apart.
+
+    What all of them begin with goes first, then the middle of each.
+    """
+    column = head.index("model")
+    names = [one_line(row[column]) for row in rows]
+    longest = max(map(width_of, names), default=0)
+    room = max(longest + width - width_of(lay_out(head, rows)[0]), _LEAST_MODEL)
+    if room < longest:
+        letters = enumerate(zip(*names, strict=False))
+        shared = next((i for i, found in letters if len(set(found)) > 1), 0)
+        names = [_cut_middle(f"…{name[shared:]}" if shared else name, room) for name in names]
+    return [
+        [*row[:column], name, *row[column + 1 :]] for row, name in zip(rows, names, strict=True)
+    ]
+
+
+def _cut_middle(text: str, width: int) -> str:
+    if width_of(text) <= width:
+        return text
+    tail = text[-((width - 1) // 2) :]
+    return f"{crop(text, width - width_of(tail))}{tail}"
 
 
 def _tell(told: Told) -> list[str]:
@@ -74,11 +101,12 @@ def _tell(told: Told) -> list[str]:
 
 def lay_out_plan(plan: Plan, stream: TextIO) -> list[str]:
     """Return a plan's lines."""
+    width = terminal_width(stream)
     lines = lay_out(
         PLAN_HEAD,
-        list_plan(plan.units),
+        _cut_models(PLAN_HEAD, list_plan(plan.units), width),
         text=PLAN_TEXT_COLUMNS,
-        width=terminal_width(stream),
+        width=width,
         color=has_color(stream),
     )
     noun = "unit" if len(plan.units) == 1 else "units"

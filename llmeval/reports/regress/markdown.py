@@ -23,13 +23,13 @@ _SHOWN = 40  # units that are explained; a summary of a job has a megabyte
 
 def render_markdown(night: Night) -> str:
     """Return a night as a Markdown document. Names and answers are foreign: no markup of theirs."""
-    parts = [f"## {escape_markdown(headline(night))}", to_markdown(HEAD, list_rows(night))]
+    parts = [f"## {escape_markdown(headline(night))}", _table(HEAD, list_rows(night))]
     told = tell_units(night)
     parts += [_section(one) for one in told[:_SHOWN]]
     if len(told) > _SHOWN:
         parts.append(f"And {len(told) - _SHOWN} more, see the verdict's JSON.")
     if night.plan:
-        plan = to_markdown(PLAN_HEAD, list_plan(night.plan))
+        plan = _table(PLAN_HEAD, list_plan(night.plan))
         parts.append(f"### Planned before the run\n\n{plan}")
     parts.append(_list(list_closing(night)))
     return "\n\n".join(parts) + "\n"
@@ -42,6 +42,12 @@ def _section(told: Told) -> str:
     if told.causes:
         parts += [to_markdown(TRIAGE_HEAD, told.causes), _list(told.examples)]
     return "\n\n".join(parts)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table without its empty columns."""
+    kept = [i for i, _ in enumerate(head) if any(row[i] for row in rows)]
+    return to_markdown([head[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def _list(lines: Sequence[str]) -> str:

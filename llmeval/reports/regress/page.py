@@ -23,7 +23,7 @@ from llmeval.reports.regress.words import (
 )
 
 _CLASSES = {Outcome.PASS: "good", Outcome.INCONCLUSIVE: "warn"}
-_TEXTS = {"task", "verdict", "cause", "spread from"}
+_TEXTS = {"task", "model", "verdict", "cause", "spread from"}
 
 Cell = dict[str, str]
 

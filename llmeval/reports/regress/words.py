@@ -19,6 +19,7 @@ from llmeval.stats.gate import POWER
 
 HEAD = (
     "task",
+    "model",
     "verdict",
     "baseline",
     "now",
@@ -29,34 +30,49 @@ HEAD = (
     "nights",
     "e-value",
 )
-TEXT_COLUMNS = ("task", "verdict")
+TEXT_COLUMNS = ("task", "model", "verdict")
 
-PLAN_HEAD = ("task", "n", "tolerance", "detects a drop of", "n to pass unchanged", "spread from")
-PLAN_TEXT_COLUMNS = ("task", "spread from")
+PLAN_HEAD = (
+    "task",
+    "model",
+    "n",
+    "tolerance",
+    "detects a drop of",
+    "n to pass unchanged",
+    "spread from",
+)
+PLAN_TEXT_COLUMNS = ("task", "model", "spread from")
 
 TRIAGE_HEAD = ("cause", "lost", "gained", "net", "share of the net drop")
 
 
 def name_unit(night: Night, unit: Judged) -> str:
     """Return the task, with what tells it apart from others of this night."""
-    return _name(
-        unit.model,
-        unit.pairs.name.task,
-        unit.pairs.name.metric,
-        [(u.model, u.pairs.name.task) for u in night.units],
-    )
+    return _join(*_names(night, unit))
 
 
-def _name(model: str, task: str, metric: str, all_units: Sequence[tuple[str, str]]) -> str:
-    several_models = len({m for m, _ in all_units}) > 1
-    several_metrics = list(all_units).count((model, task)) > 1
-    name = f"{task} {metric}" if several_metrics else task
-    return f"{model}: {name}" if several_models else name
+def _join(task: str, model: str) -> str:
+    return f"{model}: {task}" if model else task
+
+
+def _names(night: Night, unit: Judged) -> tuple[str, str]:
+    name = unit.pairs.name
+    units = [(one.model, one.pairs.name.task) for one in night.units]
+    return _tell_apart(unit.model, name.task, name.metric, units)
+
+
+def _tell_apart(
+    model: str, task: str, metric: str, units: Sequence[tuple[str, str]]
+) -> tuple[str, str]:
+    """Return the task, with its metric where it has several; and the model, if there are others."""
+    several_metrics = list(units).count((model, task)) > 1
+    several_models = len({label for label, _ in units}) > 1
+    return f"{task} {metric}" if several_metrics else task, model if several_models else ""
 
 
 def list_rows(night: Night) -> list[tuple[str, ...]]:
     """Return the cells of each unit, as in `HEAD`."""
-    return [(name_unit(night, unit), *_cells(unit)) for unit in night.units]
+    return [(*_names(night, unit), *_cells(unit)) for unit in night.units]
 
 
 def _cells(unit: Judged) -> tuple[str, ...]:
@@ -242,7 +258,7 @@ def list_plan(plan: Sequence[PlannedUnit]) -> list[tuple[str, ...]]:
     units = [(unit.model, unit.task) for unit in plan]
     return [
         (
-            _name(unit.model, unit.task, unit.metric, units),
+            *_tell_apart(unit.model, unit.task, unit.metric, units),
             "" if unit.n is None else f"{unit.n:,}",
             format_tolerance(unit.tolerance),
             _format_drop(unit),
