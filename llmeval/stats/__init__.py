@@ -63,7 +63,7 @@ from llmeval.stats.sequential import (
 )
 from llmeval.stats.strengths import BradleyTerry, bradley_terry
 from llmeval.stats.translation import bootstrap_bleu, bootstrap_chrf, bootstrap_ter
-from llmeval.stats.weighting import stratified_mean, weighted_mean
+from llmeval.stats.weighting import average_intervals, stratified_mean, weighted_mean
 
 __all__ = [
     "BradleyTerry",
@@ -72,6 +72,7 @@ __all__ = [
     "Pairwise",
     "ReliabilityBin",
     "Verdict",
+    "average_intervals",
     "benjamini_hochberg",
     "bootstrap_bleu",
     "bootstrap_chrf",

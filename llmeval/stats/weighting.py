@@ -1,4 +1,4 @@
-"""Means whose rows do not all count alike: by weight, and by stratum."""
+"""Means whose rows do not all count alike: by weight, by stratum, and of parts with intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike
 
 from llmeval.stats.intervals import (
     ROUNDING,
+    Z95,
     Estimate,
+    Status,
     cluster_codes,
     estimate_mean_by_t,
     finite_rows,
@@ -100,6 +102,43 @@ def stratified_mean(
         own = None if codes is None else codes[places[stratum]]
         parts.append((share / total, estimate_mean_by_t(rows[places[stratum]], own)))
     return _combine(parts, len(rows), clusters is not None)
+
+
+def average_intervals(parts: Sequence[Estimate]) -> Estimate:
+    """Return the plain mean of independent estimates, with the uncertainty that each one states.
+
+    The interval combines the parts' own (method of variance estimates recovery, Zou and Donner
+    2008, Statistics in Medicine 27, 1693-1702): value - sqrt(sum (v_i - low_i)^2) / k below, and so
+    above. So an interval that is not symmetric stays so, and a part whose rows are all alike counts
+    with its interval, not with a spread of 0. Its standard error is half of that interval by the
+    normal quantile then. A part without an interval leaves the mean without one; so does one
+    without either for the standard error.
+
+    Args:
+        parts: with their intervals at 95%; those of one kind are enough.
+    """
+    method, k = "mean of intervals", len(parts)
+    total = sum(part.n for part in parts)
+    values = [part.value for part in parts if part.value is not None]
+    if len(values) < k or not values:
+        status: Status = "incomplete" if parts else "empty"
+        return Estimate(None, None, None, total, method, status=status)
+    value = math.fsum(values) / k
+    errors = [error for part in parts if (error := _own_stderr(part)) is not None]
+    stderr = math.hypot(*errors) / k if len(errors) == k else None
+    bounds = [part.ci95 for part in parts if part.ci95 is not None]
+    if len(bounds) < k:
+        return Estimate(value, stderr, None, total, method, status="incomplete")
+    below = math.hypot(*(v - low for v, (low, _) in zip(values, bounds, strict=True))) / k
+    above = math.hypot(*(high - v for v, (_, high) in zip(values, bounds, strict=True))) / k
+    return Estimate(value, stderr, (value - below, value + above), total, method)
+
+
+def _own_stderr(part: Estimate) -> float | None:
+    """A spread of 0 among few rows does not prove that there is none; the interval says more."""
+    if part.stderr:
+        return part.stderr
+    return None if part.ci95 is None else (part.ci95[1] - part.ci95[0]) / (2 * Z95)
 
 
 def _combine(parts: Sequence[tuple[float, Estimate]], n: int, clustered: bool) -> Estimate:

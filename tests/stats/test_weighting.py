@@ -10,8 +10,16 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.proportion import confint_proportions_2indep
 
-from llmeval.stats import estimate_mean_by_t, stratified_mean, weighted_mean
+from llmeval.stats import (
+    Estimate,
+    average_intervals,
+    estimate_mean,
+    estimate_mean_by_t,
+    stratified_mean,
+    weighted_mean,
+)
 
 rows = st.lists(st.tuples(st.floats(-5, 5), st.floats(0.1, 9)), min_size=2, max_size=30).filter(
     lambda pairs: np.ptp([value for value, _ in pairs]) > 1e-3
@@ -125,3 +133,50 @@ def test_strata_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"labels|share|two strata"):
             stratified_mean([1.0, 2.0], strata, shares, clusters)
+
+
+# -- means of intervals ----------------------------------------------------------------------------
+
+
+def test_square_and_add_is_newcombes_interval_of_a_difference() -> None:
+    """Their mean with one side turned around is half of Newcombe's difference (method 10)."""
+    one, other = estimate_mean([1] * 56 + [0] * 14), estimate_mean([1] * 48 + [0] * 32)
+    assert other.value is not None and other.ci95 is not None
+    turned = Estimate(-other.value, other.stderr, (-other.ci95[1], -other.ci95[0]), other.n, "")
+    found = average_intervals([one, turned])
+    low, high = confint_proportions_2indep(56, 70, 48, 80, method="newcomb", compare="diff")
+    assert found.ci95 == pytest.approx((low / 2, high / 2))
+    # Newcombe 1998, Statistics in Medicine 17, 873-890, table II, contrast (a): 56/70 - 48/80.
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert found.stderr == pytest.approx(math.hypot(one.stderr or 9, other.stderr or 9) / 2)
+
+
+def test_rows_that_are_all_alike_are_uncertain_in_a_mean_too() -> None:
+    large, tiny = estimate_mean([1, 0] * 500), estimate_mean([1] * 5)
+    assert tiny.stderr == 0 and tiny.ci95 is not None
+    found = average_intervals([large, tiny])
+    assert found.ci95 is not None and found.stderr is not None
+    assert found.ci95[0] < 0.75 - (1 - tiny.ci95[0]) / 2
+    assert found.stderr >= (1 - tiny.ci95[0]) / 2 / 1.96 / 2
+
+
+def test_a_mean_covers_though_some_of_its_parts_are_small_and_easy() -> None:
+    """About as often as Wilson's interval of a small part; by standard errors 86 of 100 times."""
+    rng = np.random.default_rng(0)
+    shares, sizes, covered = (0.6, 0.9, 0.95), (200, 20, 5), 0
+    for _ in range(1000):
+        parts = [estimate_mean(rng.random(n) < p) for p, n in zip(shares, sizes, strict=True)]
+        low, high = average_intervals(parts).ci95 or (9, 9)
+        covered += low <= sum(shares) / 3 <= high
+    assert covered / 1000 >= 0.92
+
+
+def test_means_of_intervals_that_cannot_be_told() -> None:
+    known, bare = estimate_mean([1, 0, 1]), Estimate(0.5, None, None, 1, "student-t")
+    assert average_intervals([]).status == "empty"
+    assert average_intervals([known, Estimate(None, None, None, 0, "none")]).value is None
+    found = average_intervals([known, bare])
+    assert found.value == pytest.approx((2 / 3 + 0.5) / 2)
+    assert (found.stderr, found.ci95, found.status) == (None, None, "incomplete")
+    alike = Estimate(0.5, 0.0, None, 9, "student-t", status="degenerate")
+    assert average_intervals([known, alike]).stderr is None

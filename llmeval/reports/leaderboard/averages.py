@@ -8,7 +8,7 @@ from statistics import median
 
 from llmeval.reports.leaderboard.board import Average, Column, Row
 from llmeval.reports.leaderboard.entries import Measured
-from llmeval.stats import Estimate, pool
+from llmeval.stats import Estimate, average_intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,7 @@ class Averaging:
     def average(self, row: Row) -> Average | None:
         """Return a row's average; only a row that has every column has one.
 
-        Its standard error is that of independent columns; the interval is Student's t with Welch
-        and Satterthwaite's degrees of freedom, or Wilson's where every column is a plain share.
+        The columns are taken as independent; each brings its own interval (`average_intervals`).
         """
         if self.missing(row):
             return None
@@ -43,16 +42,19 @@ class Averaging:
         if row.kind == "reference":
             values = [part.value for part in parts if part.value is not None]
             return Average(sum(values) / len(values), None, None)
-        found = pool(parts, weight_by_size=False)
+        found = average_intervals(parts)
         return None if found.value is None else Average(found.value, found.stderr, found.ci95)
 
     def _part(self, measured: Measured) -> Estimate:
-        method, value, stderr = measured.method, measured.value, measured.stderr
+        value, stderr, interval = measured.value, measured.stderr, measured.ci95
         if self.normalized and value is not None:
             chance = measured.chance or 0.0
-            value, method = (value - chance) / (1 - chance), "above chance"
-            stderr = None if stderr is None else stderr / (1 - chance)
-        return Estimate(value, stderr, measured.ci95, measured.n, method)
+            scale = 1 - chance
+            value = (value - chance) / scale
+            stderr = None if stderr is None else stderr / scale
+            if interval is not None:
+                interval = ((interval[0] - chance) / scale, (interval[1] - chance) / scale)
+        return Estimate(value, stderr, interval, measured.n, measured.method)
 
     def weights(self, rows: Sequence[Row]) -> dict[str, float]:
         """Return what a difference in each column is multiplied with in the average."""

@@ -117,14 +117,15 @@ def _sum(parts: Sequence[Number | None]) -> Number | None:
 def list_references(columns: Sequence[Column], rows: Sequence[Row]) -> list[Row]:
     """Return the rows that no run stands for: chance, and what tasks say that people reach."""
     chance = {
-        column.key: _refer(column, median(known), column.n)
+        column.key: _refer(column, median(known), column.n, median(known))
         for column in columns
         if (known := _chances(column, rows))
     }
     human = {
-        column.key: _refer(column, column.human.value, 0)
+        column.key: _refer(column, column.human.value, 0, median(known) if known else None)
         for column in columns
         if column.human is not None
+        for known in [_chances(column, rows)]
     }
     named: Mapping[str, Mapping[str, Cell]] = {CHANCE: chance, HUMAN: human}
     return [Row(name, "reference", cells=cells) for name, cells in named.items() if cells]
@@ -135,7 +136,7 @@ def _chances(column: Column, rows: Sequence[Row]) -> list[float]:
     return [cell.measured.chance for cell in cells if cell.measured.chance is not None]
 
 
-def _refer(column: Column, value: float, n: int) -> Cell:
+def _refer(column: Column, value: float, n: int, chance: float | None) -> Cell:
     """A value without a run: nothing was measured here, so there is no interval."""
     return Cell(
         Measured(
@@ -144,7 +145,7 @@ def _refer(column: Column, value: float, n: int) -> Cell:
             ci95=None,
             n=n,
             coverage=1.0,
-            chance=None,
+            chance=chance,
             higher_is_better=column.higher_is_better,
             aggregation=None,
             method="stated",

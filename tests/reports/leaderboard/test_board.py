@@ -36,6 +36,29 @@ def test_the_average_is_unweighted_and_its_error_that_of_independent_columns(
     assert average.stderr == pytest.approx(math.sqrt(squares) / 2)
 
 
+def test_a_column_of_five_right_answers_makes_the_average_uncertain(tmp_path: Path) -> None:
+    record(tmp_path, "a", {"tiny": [1.0] * 5, "large": right(0.7)})
+    record(tmp_path, "baseline:oracle", {"tiny": [1.0] * 5, "large": [1.0] * 400})
+    for normalize in (False, True):
+        board = board_of(tmp_path, normalize=normalize)
+        tiny = row_of(board, "a").cells["tiny acc"].measured.ci95
+        assert tiny is not None
+        for name in ("a", "baseline:oracle"):
+            average = row_of(board, name).average
+            assert average is not None and average.ci95 is not None
+            assert average.value - average.ci95[0] >= (1 - tiny[0]) / 2
+
+
+def test_chance_is_0_above_chance(tmp_path: Path) -> None:
+    chance = {"acc": Metric("acc", mean, chance=0.25)}
+    path = record(tmp_path, "a", {"s": HALF, "t": MOST}, metrics=chance)
+    human = {"human": {"value": 1.0, "source": "Doe 2024"}}
+    edit(path, "manifest", lambda m: m.update(tasks={t: {"config": human} for t in "st"}))
+    board = board_of(tmp_path, normalize=True)
+    averages = {row.name: row.average and row.average.value for row in board.rows}
+    assert (averages["chance"], averages["human"]) == (0.0, 1.0)
+
+
 def test_a_row_that_lacks_a_column_has_no_average_and_comes_last(tmp_path: Path) -> None:
     record(tmp_path, "whole", {"s": HALF, "t": HALF})
     record(tmp_path, "part", {"s": MOST})
