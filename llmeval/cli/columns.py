@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import textwrap
 from collections.abc import Callable, Collection, Sequence
@@ -117,7 +118,14 @@ def wrap(text: str, width: int, first: str = "", rest: str | None = None) -> lis
 
 def terminal_width(stream: TextIO) -> int:
     """Return the columns of a terminal, or those that lines in a file or pipe may take."""
-    return shutil.get_terminal_size().columns if stream.isatty() else _PLAIN_WIDTH
+    return shutil.get_terminal_size().columns if has_width(stream) else _PLAIN_WIDTH
+
+
+def has_width(stream: TextIO) -> bool:
+    """Return whether something says how wide lines may be: a terminal, or ``COLUMNS``."""
+    # Shells keep COLUMNS to themselves: in the environment it is where somebody put it there.
+    given = os.environ.get("COLUMNS", "")
+    return stream.isatty() or (given.isdecimal() and int(given) > 0)
 
 
 def print_lines(lines: Sequence[str], stream: TextIO) -> None:

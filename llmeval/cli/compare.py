@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmeval.cli.new_files import write_and_tell
 from llmeval.cli.parser import Parser
 from llmeval.cli.selection import add_selection, read_selection
 from llmeval.cli.streams import one_line, say
@@ -82,11 +82,9 @@ def _count_examples(arguments: Any) -> int:
 
 def _write(comparison: Comparison, arguments: Any) -> None:
     from llmeval.reports.compare import to_html, to_markdown, to_plain
-    from llmeval.reports.files import write_report
 
-    if arguments.html:
-        path = write_report(Path(arguments.html), to_html(comparison))
-        say(f"page: {path}")
+    if arguments.html is not None:
+        write_and_tell(arguments.html, to_html(comparison))
     if arguments.json:
         print(json.dumps(to_plain(comparison), indent=2, ensure_ascii=False, allow_nan=False))
     elif arguments.markdown:

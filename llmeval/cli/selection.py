@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """Add the options that `read_selection` reads, and the folder of records."""
-    parser.add_argument("-t", "--tasks", metavar="TASK,..", help="only these tasks and groups")
+    parser.add_argument(
+        "-t", "--tasks", metavar="TASK,..", help="only these tasks and groups, by name or pattern"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--metric", metavar="KEY", action="append", help="only this metric; may be repeated"

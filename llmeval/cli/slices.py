@@ -68,7 +68,9 @@ def _build_parser() -> Parser:
         "--key", metavar="KEY", action="append", help="cut by this key; may be repeated"
     )
     add_selection(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print JSON")
+    shape.add_argument("--markdown", action="store_true", help="print Markdown")
     return parser
 
 
@@ -83,6 +85,9 @@ def _show_one(run: Run, options: Options, arguments: Any) -> None:
         raise no_slices(run, arguments.key)
     if arguments.json:
         _print_json("slices", run_id=run.id, status=run.status, cuts=[_plain(t) for t in tables])
+        return
+    if arguments.markdown:
+        print("\n".join(_mark_down_one(run, tables)))
         return
     from llmeval.cli.columns import print_lines
 
@@ -115,10 +120,31 @@ def _cut(run: Run, options: Options, keys: Sequence[str] | None) -> Iterator[_Ta
 def _render_one(table: _Table, page: Page) -> list[str]:
     from llmeval.cli.columns import lay_out
     from llmeval.cli.streams import BOLD, paint
+
+    head, rows = _tabulate(table)
+    lines = lay_out(head, rows, width=page.width, color=page.color)
+    return [paint(page.crop(_title(table)), BOLD, page.color), "", *lines]
+
+
+def _mark_down_one(run: Run, tables: Sequence[_Table]) -> Iterator[str]:
+    from llmeval.reports.formats import code_span, escape_markdown, to_markdown
+
+    name = escape_markdown(run.summary["model"]["name"])
+    yield f"{name}, run {code_span(run.id)} ({run.status})"
+    for table in tables:
+        yield f"\n### {escape_markdown(_title(table))}\n"
+        yield to_markdown(*_tabulate(table))
+    yield f"\n<sub>{ONE_AMONG_MANY}</sub>"
+
+
+def _title(table: _Table) -> str:
+    arrow = "↑" if table.higher_is_better else "↓"
+    return f"{table.task}: {table.metric} {arrow} by {table.key}"
+
+
+def _tabulate(table: _Table) -> tuple[tuple[str, ...], list[list[str]]]:
     from llmeval.reports.formats import format_interval, format_value
 
-    arrow = "↑" if table.higher_is_better else "↓"
-    title = page.crop(f"{table.task}: {table.metric} {arrow} by {table.key}")
     rows = [
         [
             one.value,
@@ -129,9 +155,7 @@ def _render_one(table: _Table, page: Page) -> list[str]:
         ]
         for one in table.slices
     ]
-    head = (table.key, "samples", "n", table.metric, "95% interval")
-    lines = lay_out(head, rows, width=page.width, color=page.color)
-    return [paint(title, BOLD, page.color), "", *lines]
+    return (table.key, "samples", "n", table.metric, "95% interval"), rows
 
 
 def _plain(table: _Table) -> dict[str, Any]:
@@ -170,17 +194,17 @@ def _show_two(runs: tuple[Run, Run], options: Options, arguments: Any) -> None:
             cuts=[cut_to_plain(cut) for cut in found.cuts],
         )
         return
+    if arguments.markdown:
+        print("\n".join(_mark_down_two(found)))
+        return
     from llmeval.cli.columns import print_lines
-    from llmeval.reports.compare.comparison import POPULATION
-    from llmeval.reports.compare.words import MDE, TESTS
 
     page = _page()
     lines = [line for told in _introduce(found) for line in page.wrap(told)]
     for cut in found.cuts:
         lines += ["", *_render_two(cut, found, page)]
     lines.append("")
-    holm = "p is adjusted by Holm over the slices of one table."
-    for note in (ONE_AMONG_MANY, f"{holm} {TESTS}", MDE, POPULATION):
+    for note in _fine_print():
         lines += page.wrap(note)
     print_lines([line.rstrip() for line in lines], sys.stdout)
 
@@ -191,20 +215,50 @@ def _introduce(found: SliceComparison) -> Iterator[str]:
         yield f"{letter}  {one.model}  {one.run_id}{status}"
 
 
+def _fine_print() -> tuple[str, ...]:
+    from llmeval.reports.compare.comparison import POPULATION
+    from llmeval.reports.compare.words import MDE, TESTS
+
+    holm = "p is adjusted by Holm over the slices of one table."
+    return ONE_AMONG_MANY, f"{holm} {TESTS}", MDE, POPULATION
+
+
+def _mark_down_two(found: SliceComparison) -> Iterator[str]:
+    from llmeval.reports.compare.markdown import tabulate_rows
+    from llmeval.reports.formats import escape_markdown
+
+    for told in _introduce(found):
+        yield f"- {escape_markdown(told)}"
+    for cut in found.cuts:
+        yield f"\n### {escape_markdown(_title_of(cut))}\n"
+        yield tabulate_rows(cut.rows, (found.baseline.label, found.challenger.label), cut.key)
+        for note in _tell_of_rows(cut):
+            yield f"\n{escape_markdown(note)}"
+    yield f"\n<sub>{escape_markdown(' '.join(_fine_print()))}</sub>"
+
+
+def _title_of(cut: Cut) -> str:
+    left_out = sum(one.count for one in cut.excluded)
+    without = f", {left_out:,} not compared (`llmeval compare` names them)" if left_out else ""
+    return f"{cut.task}: {cut.metric} by {cut.key}{without}"
+
+
+def _tell_of_rows(cut: Cut) -> Iterator[str]:
+    from llmeval.reports.compare.words import FORM_MARK
+
+    if any(row.across for row in cut.rows):
+        yield f"{FORM_MARK} asked in different forms"
+    yield from (f"{row.name}: {row.why}" for row in cut.rows if row.verdict == "not estimable")
+
+
 def _render_two(cut: Cut, found: SliceComparison, page: Page) -> list[str]:
     from llmeval.cli.row_tables import tabulate_rows
     from llmeval.cli.streams import BOLD, paint
-    from llmeval.reports.compare.words import FORM_MARK
 
-    left_out = sum(one.count for one in cut.excluded)
-    without = f", {left_out:,} not compared (`llmeval compare` names them)" if left_out else ""
     names = found.baseline.label, found.challenger.label
-    lines = [paint(page.crop(f"{cut.task}: {cut.metric} by {cut.key}{without}"), BOLD, page.color)]
+    lines = [paint(page.crop(_title_of(cut)), BOLD, page.color)]
     lines += tabulate_rows(cut.rows, ("A", "B"), names, page, cut.key)
-    if any(row.across for row in cut.rows):
-        lines += page.wrap(f"{FORM_MARK} asked in different forms")
-    unknown = [f"{r.name}: {r.why}" for r in cut.rows if r.verdict == "not estimable"]
-    return lines + [line for told in unknown for line in page.wrap(told)]
+    return lines + [line for told in _tell_of_rows(cut) for line in page.wrap(told)]
 
 
 def _print_json(kind: str, **content: Any) -> None:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from llmeval.cli.new_files import write_and_tell
 from llmeval.cli.parser import Parser
 from llmeval.cli.streams import one_line, say
 from llmeval.core.errors import UsageError
@@ -58,7 +59,6 @@ def _find(arguments: argparse.Namespace, names: Sequence[str]) -> list[Run]:
 
 
 def _write(arguments: argparse.Namespace) -> int:
-    from llmeval.reports.files import write_report
     from llmeval.reports.view import LARGE_PAGE, write_page
 
     if arguments.port is not None:
@@ -70,10 +70,8 @@ def _write(arguments: argparse.Namespace) -> int:
         raise UsageError(what, where="--html", mend="name one run, or two to compare")
     for shown in pages:
         name = arguments.html or f"{'-vs-'.join(run.id for run in shown)}.html"
-        path = write_report(name, write_page(shown, across_forms=arguments.across_forms))
-        size = path.stat().st_size
-        say(one_line(f"wrote {path} ({size / 1e6:.1f} MB)"))
-        if size > LARGE_PAGE:
+        path = write_and_tell(name, write_page(shown, across_forms=arguments.across_forms))
+        if path.stat().st_size > LARGE_PAGE:
             ids = " ".join(run.id for run in shown)
             say(one_line(f"a page of this size opens slowly: llmeval view --serve {ids}"))
         if arguments.open:

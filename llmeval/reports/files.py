@@ -6,16 +6,20 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from llmeval.core import StorageError
+from llmeval.core import StorageError, UsageError
 
 
 def write_report(path: str | Path, pieces: str | Iterable[str]) -> Path:
     """Write text atomically and return its path; what UTF-8 cannot hold becomes ``?``.
 
     Raises:
+        UsageError: the path is ``-``: a file of that name is what nobody means.
         StorageError: the disk refuses.
     """
     path = Path(path)
+    if str(path) == "-":
+        mend = "name a file; text, --json and --markdown go to standard output"
+        raise UsageError("a report is written to a file", where="-", mend=mend)
     partial = path.with_name(path.name + ".partial")
     try:
         _write(path, partial, [pieces] if isinstance(pieces, str) else pieces)

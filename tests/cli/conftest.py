@@ -40,7 +40,7 @@ def _same_logging() -> Iterator[None]:
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder: a workspace whose task ``colours`` has eight questions."""
     monkeypatch.chdir(tmp_path)
-    for name in ("LLMEVAL_HOME", "LLMEVAL_DATA", "NO_COLOR"):
+    for name in ("LLMEVAL_HOME", "LLMEVAL_DATA", "NO_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     tasks = tmp_path / "tasks"
     tasks.mkdir()

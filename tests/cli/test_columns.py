@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from llmeval.cli.columns import crop, lay_out, pad, print_lines
+from llmeval.cli.columns import crop, lay_out, pad, print_lines, terminal_width
 
 CELLS = st.text(max_size=12)
 
@@ -80,3 +81,11 @@ def test_a_stream_without_the_symbols_gets_plain_ones() -> None:
     print_lines(["acc ↑  0.1 … 0.2", "──"], stream)
     stream.flush()
     assert raw.getvalue().decode() == "acc ^  0.1 .. 0.2\n--\n"
+
+
+def test_a_pipe_is_as_wide_as_somebody_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for said, width in ((None, 120), ("60", 60), ("200", 200), ("0", 120), ("wide", 120)):
+        monkeypatch.delenv("COLUMNS", raising=False)
+        if said is not None:
+            monkeypatch.setenv("COLUMNS", said)
+        assert terminal_width(io.StringIO()) == width

@@ -75,6 +75,26 @@ def test_a_run_without_an_answer_yet_is_continued_not_compared(
     assert "give its command again" in ended.error and "--partial" not in ended.error
 
 
+def test_a_page_goes_to_a_file(llmeval: Command, results: Path) -> None:
+    ended = llmeval("compare", "20260101", "20260102", "--html", "-")
+    assert (ended.code, ended.out) == (2, "")
+    assert "-: a report is written to a file" in ended.error
+    assert not Path("-").exists()
+
+
+def test_tasks_are_named_by_patterns(llmeval: Command, workspace: Path) -> None:
+    for name in ("one", "two"):
+        tasks = {"good_a": items_of(A), "good_b": items_of(A), "other": items_of(B)}
+        if name == "two":
+            tasks["good_new"] = items_of(B)
+        write_record(workspace / "results" / name, tasks, model=name)
+    told = llmeval("compare", "one", "two", "-t", "good_*", "--flips", "0").out
+    assert set(re.findall(r"^(good_\w+|other) ", told, re.MULTILINE)) == {"good_a", "good_b"}
+    ended = llmeval("compare", "one", "two", "-t", "bad_*")
+    assert ended.code == 2
+    assert "no such task in the runs: 'bad_*'" in ended.error
+
+
 def test_a_gate_fails_when_the_challenger_is_worse(llmeval: Command, results: Path) -> None:
     ended = llmeval("compare", "20260101", "20260102", "--fail-on-worse")
     assert ended.code == 3
@@ -100,7 +120,7 @@ def test_json_and_markdown_stand_alone_on_stdout(llmeval: Command, results: Path
     ended = llmeval("compare", "20260101", "20260102", "--json", "--html", "out/page.html")
     told = json.loads(ended.out)
     assert told["challengers"][0]["rows"][0]["verdict"] == "worse"
-    assert ended.err == "page: out/page.html\n"
+    assert re.fullmatch(r"llmeval: wrote out/page\.html \(\d+\.\d kB\)\n", ended.err)
     assert "<title>bad against good</title>" in Path("out/page.html").read_text()
     markdown = llmeval("compare", "20260101", "20260102", "--markdown").out
     assert markdown.startswith("### bad against good: worse in 1 of 1 task\n")

@@ -148,6 +148,22 @@ def test_a_killed_run_is_told_without_numbers(llmeval: Command, results: Path) -
     assert "no results: the run was killed" in ended.out
 
 
+def test_an_interrupted_run_tells_how_far_it_came(
+    llmeval: Command, workspace: Path, results: Path
+) -> None:
+    command = ("run", "-m", "baseline:random", "-t", "colours", "--limit", "6", "-q")
+    assert llmeval(*command, "-o", "elsewhere").code == 0
+    (record,) = (workspace / "elsewhere").iterdir()
+    for name in ("manifest.json", "summary.json"):
+        told = json.loads((record / name).read_text()) | {"status": "interrupted"}
+        if name == "summary.json":
+            told["tasks"]["colours"]["n"] = 2
+        (record / name).write_text(json.dumps(told))
+    ended = llmeval("runs", "show", "latest", "-o", "elsewhere")
+    assert "status        interrupted with 2 of 6 samples done; started" in ended.out
+    assert "health  nothing found in the 2 samples that are done" in ended.out
+
+
 def test_a_record_from_before_there_were_limits_is_told(llmeval: Command, results: Path) -> None:
     path = write_manifest(results, "20260103-old") / "manifest.json"
     manifest = json.loads(path.read_text())

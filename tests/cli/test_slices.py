@@ -43,6 +43,17 @@ def test_two_runs_side_by_side(llmeval: Command, results: Path) -> None:
     assert "p is adjusted by Holm over the slices of one table" in ended.out
 
 
+def test_markdown(llmeval: Command, results: Path) -> None:
+    one = llmeval("slices", "one", "--markdown")
+    assert (one.code, one.err) == (0, "")
+    assert "### t: acc ↑ by kind" in one.out
+    assert re.search(r"^\| blue \| 20 \| 20 \| 0\.\d{3} \|", one.out, re.MULTILINE)
+    two = llmeval("slices", "one", "two", "--markdown").out
+    assert "| kind | metric | n | one | two | difference | p (Holm) |" in two
+    assert re.search(r"^\| blue \| acc ↑ \| 20 \|", two, re.MULTILINE)
+    assert "\x1b" not in one.out + two
+
+
 def test_json(llmeval: Command, results: Path) -> None:
     one = json.loads(llmeval("slices", "one", "--metric", "f1", "--json").out)
     assert (one["kind"], [cut["metric"] for cut in one["cuts"]]) == ("slices", ["f1"])

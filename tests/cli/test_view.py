@@ -26,7 +26,7 @@ def _results(workspace: Path) -> None:
 def test_the_latest_run_becomes_a_file_of_its_name(llmeval: Command, workspace: Path) -> None:
     ended = llmeval("view")
     assert (ended.code, ended.out) == (0, "")
-    assert re.fullmatch(r"wrote 20260102-b\.html \(0\.\d MB\)\n", ended.err)
+    assert re.fullmatch(r"llmeval: wrote 20260102-b\.html \(\d+\.\d kB\)\n", ended.err)
     assert "<h1>b " in (workspace / "20260102-b.html").read_text()
 
 

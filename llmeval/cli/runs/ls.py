@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from llmeval.cli.columns import GAP, crop, lay_out, print_lines, terminal_width, width_of
+from llmeval.cli.columns import GAP, crop, has_width, lay_out, print_lines, terminal_width, width_of
 from llmeval.cli.streams import RED, has_color, one_line, say
 from llmeval.core.errors import UsageError
 from llmeval.home import find_workspace
@@ -70,7 +70,7 @@ def _print(rows: Sequence[CatalogRow]) -> None:
 
     color = has_color(stream)
     widest = max(map(width_of, lay_out(_HEAD, cells, text=_TEXT)))
-    if stream.isatty() and widest > terminal_width(stream):
+    if has_width(stream) and widest > terminal_width(stream):
         lines = [line for row in cells for line in _stack(row)]
     else:
         lines = lay_out(_HEAD, cells, text=_TEXT, color=color, style=style)

@@ -7,7 +7,7 @@ import shlex
 import sys
 import textwrap
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -107,14 +107,11 @@ def _count_planned(manifest: Mapping[str, Any]) -> int | None:
     """Return how many samples a run was to have; None where its manifest does not tell."""
     limit = manifest["options"].get("limit")
     chosen = (manifest.get("request") or {}).get("subset")
-    rows = [task["data"][0].get("rows") if task["data"] else None for task in _tasks(manifest)]
-    if chosen or None in rows or not (limit is None or limit >= 1):
+    evaluated = [task["data"][0] if task["data"] else {} for task in manifest["tasks"].values()]
+    rows: list[int] = [data["rows"] for data in evaluated if data.get("rows") is not None]
+    if chosen or len(rows) < len(evaluated) or not (limit is None or limit >= 1):
         return None
-    return sum(count if limit is None else min(count, int(limit)) for count in rows)
-
-
-def _tasks(manifest: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return list(manifest["tasks"].values())
+    return sum(rows if limit is None else (min(count, int(limit)) for count in rows))
 
 
 def _model(model: Mapping[str, Any]) -> str:

@@ -63,18 +63,7 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
     yield f"### {escape_markdown(sum_up(pair, labels[1], labels[0]))}"
     yield ""
     rows, folded = fold(pair)
-    head = (
-        "task",
-        "metric",
-        "n",
-        *labels,
-        "difference",
-        "p (Holm)",
-        "verdict",
-        "lost, gained",
-        "MDE",
-    )
-    yield _emphasise(table(head, [_cells(row) for row in rows]), rows)
+    yield tabulate_rows(rows, labels)
     yield ""
     left_out = [f"{folded} subtasks without a finding are left out."] if folded else []
     notes = [
@@ -88,6 +77,18 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
     yield ""
     yield f"<sub>{escape_markdown(' '.join(list_fine_print(pair)))}</sub>"
     yield ""
+
+
+def tabulate_rows(rows: Sequence[Row], labels: tuple[str, str], what: str = "task") -> str:
+    """Return rows as a Markdown table.
+
+    Args:
+        labels: what the two runs are called.
+        what: what the rows are named after.
+    """
+    results = ("difference", "p (Holm)", "verdict", "lost, gained", "MDE")
+    head = (what, "metric", "n", *labels, *results)
+    return _emphasise(table(head, [_cells(row) for row in rows]), rows)
 
 
 def _excluded(pair: Pair, labels: tuple[str, str]) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmeval.core import UsageError
@@ -37,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to compare: all tasks by their main metric, unless other names are given."""
+    """What to compare: all tasks by their main metric, unless names or patterns are given."""
 
     tasks: tuple[str, ...] | None = None
     metrics: tuple[str, ...] | None = None
@@ -57,8 +58,7 @@ def select(baseline: Run, challenger: Run, wanted: Wanted) -> tuple[list[Entry],
         sides = f"{some_of(ours['tasks'])} against {some_of(theirs['tasks'])}"
         raise UsageError(f"the runs share no task: {sides}")
     if wanted.tasks is not None:
-        known = [name for s in (ours, theirs) for name in [*s["groups"], *s["tasks"]]]
-        _check_names("task", wanted.tasks, known, "--tasks")
+        wanted = replace(wanted, tasks=_choose_tasks(ours, theirs, wanted.tasks))
     found = list(_Walk(ours, theirs, wanted).entries())
     if lacking := [t for t in wanted.tasks or () if t not in {entry.name for entry in found}]:
         raise UsageError(f"only one of the runs has {some_of(lacking)}", where="--tasks")
@@ -69,6 +69,22 @@ def select(baseline: Run, challenger: Run, wanted: Wanted) -> tuple[list[Entry],
     if not entries:
         raise UsageError("the runs share no metric", where=some_of([e.name for e in found]))
     return entries, [e.name for e in found if not e.metrics and not e.is_group]
+
+
+def _choose_tasks(ours: Summary, theirs: Summary, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the tasks and groups that are named, or fit a pattern and are in both runs.
+
+    Raises:
+        UsageError: a name is not known, or nothing fits.
+    """
+    first, second = ([*s["groups"], *s["tasks"]] for s in (ours, theirs))
+    chosen: list[str] = []
+    for name in names:
+        fitting = [one for one in first if one in second and fnmatch.fnmatchcase(one, name)]
+        if not fitting:
+            _check_names("task", [name], [*first, *second], "--tasks")
+        chosen += fitting or [name]
+    return tuple(dict.fromkeys(chosen))
 
 
 class _Walk:
