@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llmeval.batch_run import AnyModel
-from llmeval.core import Generation, InformedModel, ServedModel, UsageError
+from llmeval.core import Generation, InformedModel, ServedModel, Task, UsageError
 from llmeval.core.protocols import PricedModel
 from llmeval.models import load_model
 from llmeval.run_spec import RunSpec
@@ -59,7 +59,7 @@ def _grades_cut(spec: RunSpec, model: AnyModel) -> bool:
 
 def _find_chat_template(spec: RunSpec, model: AnyModel) -> ChatTemplate | None:
     if isinstance(model, InformedModel):  # it reads no prompt, so any form will do
-        return lambda messages, add_generation_prompt: "\n\n".join(m["content"] for m in messages)
+        return _join_turns
     if spec.options.apply_chat_template and "chat" not in model.capabilities:
         raise UsageError(
             f"{model.name} has no chat template",
@@ -82,6 +82,21 @@ def _load_tasks(spec: RunSpec, workbench: Workbench) -> Selection:
     if spec.subset is not None:
         selection.tasks = [SubsetTask(task, spec.subset) for task in selection.tasks]
     return selection
+
+
+def preview_tasks(spec: RunSpec) -> list[Task]:
+    """Build a run's tasks without its model: for what they are, not to ask or to score.
+
+    Raises:
+        UsageError: as for the run itself.
+    """
+    with Sandboxes(spec.allow_unsafe_code) as sandboxes:
+        workbench = Workbench(mirror=spec.mirror, chat_template=_join_turns, sandbox=sandboxes.get)
+        return _load_tasks(spec, workbench).tasks
+
+
+def _join_turns(messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
+    return "\n\n".join(message["content"] for message in messages)
 
 
 def _check_price(spec: RunSpec, model: AnyModel) -> None:

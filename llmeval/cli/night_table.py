@@ -19,6 +19,7 @@ from llmeval.reports.regress.words import (
     headline,
     list_closing,
     list_plan,
+    list_plan_doubts,
     list_rows,
     tell_units,
 )
@@ -113,14 +114,15 @@ def lay_out_plan(plan: Plan, stream: TextIO) -> list[str]:
     many = f"alpha {plan.alpha:g} over {len(plan.units)} {noun}"
     how = f"a drop of that size is detected, and an unchanged model passes, with {plan.power:.0%}"
     told = [f"{how} power at {many}"] if any(unit.basis for unit in plan.units) else []
-    return [*lines, *told, *_tell_costs(plan)]
+    doubts = [one_line(doubt) for doubt in list_plan_doubts(plan.units, plan.faults)]
+    return [*lines, *told, *doubts, *_tell_costs(plan)]
 
 
 def _tell_costs(plan: Plan) -> Sequence[str]:
     lines = []
     for cost in plan.costs:
         if cost.problem is not None:
-            lines.append(one_line(f"{cost.label}: the cost is not known: {cost.problem}"))
+            lines.append(one_line(f"{cost.label}: INVALID, nothing can be asked: {cost.problem}"))
             continue
         price = f", {format_usd(cost.usd)} at most" if cost.usd is not None else ""
         lines.append(one_line(f"{cost.label}: {cost.questions:,} questions to ask{price}"))

@@ -213,7 +213,7 @@ def _plan(nightly: Nightly, arguments: Any) -> int:
         print(json.dumps(asdict(plan), indent=2))
     else:
         print_lines(lay_out_plan(plan, sys.stdout), sys.stdout)
-    return 0
+    return plan.exit_code
 
 
 def _set_baseline(nightly: Nightly, arguments: Any) -> int:

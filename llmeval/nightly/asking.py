@@ -7,7 +7,7 @@ night has journals of its own. What was broken off goes on with the same command
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from llmeval.engine import Progress
 from llmeval.models.kinds import plain_settings, read_settings
 from llmeval.nightly.file import Nightly, NightlyModel
 from llmeval.nightly.folder import NightFolder, Slot
+from llmeval.nightly.foreseen import foresee
 from llmeval.reports.regress.baseline import Baseline, open_baseline
 from llmeval.reports.regress.faults import Fault
 from llmeval.reports.regress.night import Side
@@ -48,6 +49,7 @@ class Asking:
 
     Attributes:
         baselines: by the model's label.
+        faults: why models are not to be asked, by label: their night would be void.
     """
 
     def __init__(self, nightly: Nightly, night: NightFolder, out: str | Path | None) -> None:
@@ -55,6 +57,7 @@ class Asking:
         self._night = night
         self._began = time.monotonic()
         self._asked_now = False
+        self.faults: Mapping[str, Fault] = {}
         self.baselines = {
             entry.label: open_baseline(entry.pin, out) for entry in nightly.file.all_models
         }
@@ -73,6 +76,18 @@ class Asking:
                     mend="the next night is compared with it; --fresh begins another one now",
                 )
 
+    def foresee(self) -> Mapping[str, Fault]:
+        """Note which models' nights are known to be void; they are not asked."""
+        entries = {entry.label: entry for entry in self._file.all_models}
+        found = {
+            label: foresee(
+                self.baselines[label], entry.pin is not None, self.spec(entry, Slot(label))
+            )
+            for label, entry in entries.items()
+        }
+        self.faults = {label: fault for label, fault in found.items() if fault is not None}
+        return self.faults
+
     def ask_all(self, progress: MakeProgress | None) -> tuple[list[Side], list[str]]:
         """Do every run that is not done; whatever one comes to, the others are asked.
 
@@ -89,7 +104,11 @@ class Asking:
         return sides, notes
 
     def _ask_model(self, entry: NightlyModel, progress: MakeProgress | None) -> Side:
-        run, fault = self._ask(entry, Slot(entry.label), progress)
+        slot = Slot(entry.label)
+        if (fault := self.faults.get(entry.label)) is not None:
+            run: Run | None = self._night.newest(slot)
+        else:
+            run, fault = self._ask(entry, slot, progress)
         return Side(
             label=entry.label,
             baseline=self.baselines[entry.label],
@@ -173,6 +192,8 @@ class Asking:
     def took(self) -> dict[str, Any]:
         """Return what the night took in all, and whether all of that was earlier."""
         runs = [run for _, run in self._night.runs()]
+        if not runs:
+            return {}
         seconds = sum(float(run.summary["seconds"]["total"]) for run in runs)
         told = {**sum_usage(runs), "seconds": seconds, "again": not self._asked_now}
         # A run that was broken off counts what it was about to ask; its journal knows better.

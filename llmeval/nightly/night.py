@@ -24,6 +24,7 @@ from llmeval.reports.regress.nights import (
     STATE,
     State,
     forget_nights,
+    leave_out,
     read_state,
     write_history,
     write_state,
@@ -74,7 +75,9 @@ def run_night(
         night = open_night(folder, fresh=fresh)
         asking = Asking(nightly, night, out)
         asking.require_others()
-        plan = make_plan(nightly, asking.baselines, state, _forecast_cheaply(nightly, asking))
+        before = leave_out(state, night.name)  # what is judged again was planned without itself
+        specs, faults = _forecast_cheaply(nightly, asking), asking.foresee()
+        plan = make_plan(nightly, asking.baselines, before, specs, faults)
         if tell is not None:
             tell(plan)
         sides, notes = asking.ask_all(progress)
@@ -124,7 +127,8 @@ def plan_night(nightly: Nightly, out: str | Path | None = None) -> Plan:
     nowhere = NightFolder(folder / "nights" / "planned", "planned", {"runs": {}})
     asking = Asking(nightly, nowhere, out)
     try:
-        return make_plan(nightly, asking.baselines, state, _all_specs(nightly, asking))
+        specs, faults = _all_specs(nightly, asking), asking.foresee()
+        return make_plan(nightly, asking.baselines, state, specs, faults)
     finally:
         nowhere.remove()
 

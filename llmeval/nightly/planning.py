@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from llmeval.core import LlmevalError
 from llmeval.forecast import Forecast, forecast
 from llmeval.nightly.file import Nightly
+from llmeval.nightly.foreseen import require_range
 from llmeval.reports.regress.baseline import Baseline
+from llmeval.reports.regress.doubts import doubt_baseline, doubt_size
 from llmeval.reports.regress.faults import Fault
 from llmeval.reports.regress.nights import State
 from llmeval.reports.regress.noise import measure_noise
@@ -21,6 +23,7 @@ from llmeval.reports.regress.plan import (
 )
 from llmeval.reports.regress.settings import GateSettings
 from llmeval.reports.regress.units import UnitName, choose_units
+from llmeval.reports.regress.verdicts import NOT_VALID
 from llmeval.reports.scores import read_scores
 from llmeval.run_spec import RunSpec
 
@@ -43,12 +46,22 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a night can tell of each unit, and what it would cost."""
+    """What a night can tell of each unit, and what it would cost.
+
+    Attributes:
+        faults: why models will not be judged, and are not asked, by label.
+    """
 
     units: tuple[PlannedUnit, ...]
     costs: tuple[Cost, ...] = ()
     power: float = 0.8
     alpha: float = 0.05
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """What ``--plan`` ends with: that of a night whose verdict is known to be INVALID."""
+        return NOT_VALID if self.faults or any(cost.problem for cost in self.costs) else 0
 
 
 def make_plan(
@@ -56,6 +69,7 @@ def make_plan(
     baselines: Mapping[str, Baseline | Fault],
     state: State,
     specs: Mapping[str, Sequence[RunSpec]],
+    faults: Mapping[str, Fault] | None = None,
 ) -> Plan:
     """Return the plan of a night.
 
@@ -63,16 +77,16 @@ def make_plan(
         baselines: by the model's label.
         specs: runs to be forecast, by label: the night's own first, then its sentinel's. A model
             whose forecast would load it is better left out.
+        faults: why models are not asked, by label; nothing is forecast for them.
 
     Raises:
-        UsageError: the file names a task or metric that the baseline does not have.
+        UsageError: the file names a task or metric that the baseline does not have, or a
+            tolerance or range that does not fit it.
     """
-    settings, file = nightly.file.gate(), nightly.file
-    forecasts = {label: _forecast(runs) for label, runs in specs.items()}
-    known = _known_tasks(nightly, baselines)
-    lenient = replace(
-        settings, tolerances={k: v for k, v in settings.tolerances.items() if k in known}
-    )
+    settings, file, faults = nightly.file.gate(), nightly.file, faults or {}
+    _check_ranges(nightly, baselines)
+    forecasts = {label: _forecast(runs) for label, runs in specs.items() if label not in faults}
+    lenient = _lenient(settings, _known_tasks(nightly, baselines))
     names = {
         label: choose_units(found.run, lenient) if isinstance(found, Baseline) else []
         for label, found in baselines.items()
@@ -95,9 +109,33 @@ def make_plan(
                 items = min(items, file.options.limit * len(name.leaves))
             span = _span(settings, name)
             spread = expect_spread(table, name, state, label, noise, span)
-            units.append(plan_unit(label, name, settings, size, items, spread, span))
+            planned = plan_unit(label, name, settings, size, items, spread, span)
+            held = count_items(found.run, name, None)
+            doubts = (*doubt_baseline(found.run, name, settings), *doubt_size(held, items))
+            units.append(replace(planned, warnings=doubts))
     costs = tuple(_cost(label, found) for label, found in forecasts.items())
-    return Plan(tuple(units), costs, settings.power, settings.alpha)
+    return Plan(tuple(units), costs, settings.power, settings.alpha, faults)
+
+
+def _check_ranges(nightly: Nightly, baselines: Mapping[str, Baseline | Fault]) -> None:
+    """Look for tolerances and ranges with which nothing could be judged.
+
+    Raises:
+        UsageError: names the line.
+    """
+    known = _known_tasks(nightly, baselines)
+    settings = _lenient(nightly.file.gate(), known)
+    for found in baselines.values():
+        if isinstance(found, Baseline):
+            table = read_scores([found.run])
+            for name in choose_units(found.run, settings):
+                require_range(nightly, settings, found.run, name, table)
+
+
+def _lenient(settings: GateSettings, known: set[str]) -> GateSettings:
+    """Return settings without tolerances of tasks that the baselines lack."""
+    kept = {task: own for task, own in settings.tolerances.items() if task in known}
+    return replace(settings, tolerances=kept)
 
 
 def _known_tasks(nightly: Nightly, baselines: Mapping[str, Baseline | Fault]) -> set[str]:

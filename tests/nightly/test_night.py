@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -227,6 +228,97 @@ def test_a_misspelt_tolerance_is_found_before_anything_is_asked(job: Job) -> Non
     with pytest.raises(UsageError, match=r"nightly\.yaml:\d+: field 'tolerances\.leters'"):
         job.night()
     assert job.server.stats()["answered"] <= 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"tolerance": 5.0},
+            r"nightly\.yaml:\d+: field 'tolerance': 5 allows letter_match of letters any",
+        ),
+        ({"tolerances": {"letters": 1.0}}, r"field 'tolerances\.letters': 1 allows"),
+        (
+            {"ranges": {"letter_match": [2.0, 3.0]}},
+            r"field 'ranges\.letter_match': .* outside \[2, 3\]",
+        ),
+    ],
+)
+def test_what_could_never_be_judged_is_refused_before_anything_is_asked(
+    job: Job, changes: dict[str, Any], says: str
+) -> None:
+    job.pin()
+    job.write(**changes)
+    job.server.reset()
+    for attempt in (lambda: plan_night(job.nightly, job.out), job.night):
+        with pytest.raises(UsageError, match=says):
+            attempt()
+    assert job.server.stats()["answered"] <= 16  # exploring the server
+
+
+def lose_baseline(job: Job) -> None:
+    pin = job.nightly.file.all_models[0].pin
+    assert pin is not None
+    shutil.rmtree(pin.path)
+
+
+def change_baseline(job: Job) -> None:
+    content = yaml.safe_load(job.path.read_text())
+    content["baseline"]["digest"] = "0" * 32
+    job.path.write_text(yaml.safe_dump(content))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (lose_baseline, "baseline missing"),
+        (change_baseline, "baseline changed"),
+        (lambda job: job.write(options={"num_fewshot": 1}), "form changed"),
+        (lambda job: job.write(options={"apply_chat_template": True}), "form changed"),
+        (lambda job: job.write(tasks=["letters", "code"]), "baseline missing"),
+    ],
+)
+def test_a_night_known_to_be_void_asks_nothing_and_says_so_before(
+    job: Job, spoil: Callable[[Job], object], kind: str
+) -> None:
+    job.pin()
+    spoil(job)
+    job.server.reset()
+    plan = plan_night(job.nightly, job.out)
+    (fault,) = plan.faults.values()
+    assert (fault.kind, plan.exit_code) == (kind, 4)
+    night = job.night()
+    assert {unit.fault and unit.fault.kind for unit in night.units} == {kind}
+    assert (night.exit_code, job.server.stats()["answered"], night.took) == (4, 0, {})
+
+
+def test_a_plan_tells_that_nothing_can_be_asked(job: Job) -> None:
+    job.write(model_settings={"base_url": "http://127.0.0.1:9/v1", "api": "chat", "patience": 0.2})
+    plan = plan_night(job.nightly, job.out)
+    assert plan.costs[0].problem is not None
+    assert plan.exit_code == 4
+
+
+def test_a_first_night_is_planned_and_asked_to_become_the_baseline(job: Job) -> None:
+    plan = plan_night(job.nightly, job.out)
+    assert (plan.faults, plan.exit_code) == ({}, 0)
+
+
+def test_most_items_left_out_and_a_baseline_at_its_floor_are_told_before(job: Job) -> None:
+    job.pin(manner="wrong")
+    job.write(options={"limit": 20})
+    (unit,) = plan_night(job.nightly, job.out).units
+    floor, few = unit.warnings
+    assert "can never be REGRESSED" in floor
+    assert few.startswith("only 20 of the baseline's 200 items")
+
+
+def test_a_night_that_is_judged_again_shows_the_plan_that_it_had(job: Job) -> None:
+    job.pin()
+    first = job.night()
+    again = run_night(job.nightly, out=job.out)
+    assert (again.night, again.plan) == (first.night, first.plan)
+    assert again.plan[0].basis == "independent answers"
 
 
 def test_an_unknown_task_is_found_before_anything_is_asked(job: Job) -> None:

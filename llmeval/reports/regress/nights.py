@@ -235,6 +235,15 @@ def keep_units(state: State, units: Sequence[UnitState]) -> State:
     return State(units=list(kept.values()))
 
 
+def leave_out(state: State, night: str) -> State:
+    """Return a state as it would be without a night."""
+    units = [
+        unit.model_copy(update={"nights": [n for n in unit.nights if n.night != night]})
+        for unit in state.units
+    ]
+    return State(units=units)
+
+
 def forget_nights(state: State) -> State:
     """Return a state without any night: evidence begins anew."""
     return State(units=[unit.model_copy(update={"nights": []}) for unit in state.units])

@@ -43,6 +43,7 @@ class PlannedUnit:
         sd: planned standard deviation of the differences, by ``basis``.
         detects: the smallest drop that is called REGRESSED with the plan's power.
         needed_n: items with which an unchanged model passes with that power.
+        warnings: why its verdict will be worth little.
     """
 
     model: str
@@ -54,6 +55,7 @@ class PlannedUnit:
     basis: Basis | None = None
     detects: float | None = None
     needed_n: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from llmeval.reports.formats import (
@@ -11,6 +11,7 @@ from llmeval.reports.formats import (
     format_usd,
     format_value,
 )
+from llmeval.reports.regress.faults import Fault
 from llmeval.reports.regress.night import ModelNight, Night
 from llmeval.reports.regress.plan import PlannedUnit
 from llmeval.reports.regress.verdicts import Evidence, Judged, Outcome
@@ -266,6 +267,23 @@ def list_plan(plan: Sequence[PlannedUnit]) -> list[tuple[str, ...]]:
             unit.basis or "no baseline",
         )
         for unit in plan
+    ]
+
+
+def list_plan_doubts(plan: Sequence[PlannedUnit], faults: Mapping[str, Fault]) -> list[str]:
+    """Return what is known against a night before it, a line each.
+
+    Args:
+        faults: why models are not asked, by label.
+    """
+    units = [(unit.model, unit.task) for unit in plan]
+    return [
+        *(f"{label}: INVALID, nothing is asked: {fault}" for label, fault in faults.items()),
+        *(
+            f"{_join(*_tell_apart(unit.model, unit.task, unit.metric, units))}: warning: {doubt}"
+            for unit in plan
+            for doubt in unit.warnings
+        ),
     ]
 
 
