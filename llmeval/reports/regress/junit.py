@@ -83,7 +83,7 @@ def _case(night: Night, model: ModelNight, unit: Judged) -> ET.Element:
         "testcase",
         _text({"name": str(name), "classname": f"llmeval.{model.side.label}", "time": "0"}),
     )
-    why, details = explain(unit), _details(night, model, unit)
+    why, details = explain(night, unit), _details(night, model, unit)
     if unit.outcome is Outcome.PASS:
         return case
     if _is_skipped(night, unit):

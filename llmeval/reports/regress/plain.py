@@ -10,7 +10,7 @@ from llmeval.reports.regress.baseline import Baseline
 from llmeval.reports.regress.faults import Fault
 from llmeval.reports.regress.night import ModelNight, Night
 from llmeval.reports.regress.verdicts import Judged
-from llmeval.reports.regress.words import explain, explain_control, list_notes
+from llmeval.reports.regress.words import explain, explain_control, find_fault, list_notes
 from llmeval.runs import Run
 
 VERSION = 1
@@ -63,15 +63,15 @@ def _unit(night: Night, model: ModelNight, unit: Judged) -> dict[str, Any]:
     pairs, difference = unit.pairs, unit.difference
     key = pairs.name.task, pairs.name.metric
     drift, found = model.drift.get(key), model.triage.get(key)
-    measured = len(pairs.baseline) > 0
+    measured, fault = len(pairs.baseline) > 0, find_fault(night, unit)
     return {
         "task": pairs.name.task,
         "metric": pairs.name.metric,
         "members": list(pairs.name.leaves),
         "verdict": unit.outcome.value,
         "tonight": unit.tonight.value,
-        "why": explain(unit),
-        "fault": None if unit.fault is None else asdict(unit.fault),
+        "why": explain(night, unit),
+        "fault": None if fault is None else asdict(fault),
         "improved": unit.improved,
         "baseline": float(pairs.baseline.mean()) if measured else None,
         "now": float(pairs.tonight.mean()) if measured else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,6 +44,8 @@ PLAN_HEAD = (
     "spread from",
 )
 PLAN_TEXT_COLUMNS = ("task", "model", "spread from")
+
+_PINS = "--set-baseline"
 
 TRIAGE_HEAD = ("cause", "lost", "gained", "net", "share of the net drop")
 
@@ -120,10 +123,19 @@ def format_evidence(e_value: float) -> str:
     return f"{e_value:,.0f}" if e_value >= 100 else f"{e_value:.2g}"
 
 
-def explain(unit: Judged) -> str:
+def find_fault(night: Night, unit: Judged) -> Fault | None:
+    """Return why a unit cannot be judged; two records have no nightly file to pin a baseline in."""
+    fault = unit.fault
+    if fault is None or night.name is not None or _PINS not in fault.mend:
+        return fault
+    others = [part for part in re.split(r"; |, then |, or ", fault.mend) if _PINS not in part]
+    return replace(fault, mend=", or ".join([*others, "name another record with --baseline"]))
+
+
+def explain(night: Night, unit: Judged) -> str:
     """Return why a unit has its verdict."""
-    if unit.fault is not None:
-        return str(unit.fault)
+    if (fault := find_fault(night, unit)) is not None:
+        return str(fault)
     said, evidence = _explain_tonight(unit), unit.evidence
     if evidence is None or not evidence.alarm:
         return said
@@ -216,7 +228,7 @@ def _tell(night: Night, model: ModelNight, unit: Judged) -> Told:
     return Told(
         name=name_unit(night, unit),
         outcome=unit.outcome,
-        why=explain(unit),
+        why=explain(night, unit),
         notes=list_notes(night, model, unit),
         causes=list_causes(found) if found else (),
         examples=list_examples(found) if found else (),
@@ -377,4 +389,5 @@ def explain_cost(night: Night) -> str | None:
     took = night.took
     again = "; all of that before: the night was complete" if took["again"] else ""
     price = "" if took["usd"] is None else f"{format_usd(took['usd'])}, "
-    return f"asked {took['asked']:,} questions, {price}{took['seconds']:.0f} s{again}"
+    noun = "question" if took["asked"] == 1 else "questions"
+    return f"asked {took['asked']:,} {noun}, {price}{took['seconds']:.0f} s{again}"

@@ -72,7 +72,7 @@ def test_markdown_holds_no_markup_of_the_models(night: Night) -> None:
     lines = text.splitlines()
     assert "## head" not in lines
     table = [line for line in lines if line.startswith("| ")]
-    assert {line.count("|") - line.count("\\|") for line in table[:6]} == {9}  # two columns are empty
+    assert {line.count("|") - line.count("\\|") for line in table[:6]} == {9}
     assert "capability" in text
 
 

@@ -17,6 +17,7 @@ from tests.support.records import items_of, mean
 
 PASS, REGRESSED = Outcome.PASS, Outcome.REGRESSED
 INCONCLUSIVE, INVALID = Outcome.INCONCLUSIVE, Outcome.INVALID
+NIGHT = Night("nightly", "2026-01-01", GateSettings(), ())
 
 
 def test_an_unchanged_model_passes_from_as_many_items_as_the_exact_test_needs(
@@ -45,13 +46,13 @@ def test_a_small_drop_on_few_items_is_inconclusive_with_the_n_that_would_decide(
     unit = judge_values(tmp_path, wrong(4, of=40), wrong(7, of=40), tolerance=0.05)
     assert unit.outcome is INCONCLUSIVE
     assert unit.needed_n is not None and unit.needed_n > 40
-    assert f"about {unit.needed_n:,} would" in explain(unit)
+    assert f"about {unit.needed_n:,} would" in explain(NIGHT, unit)
 
 
 def test_a_better_model_passes_and_is_said_to_be_better(tmp_path: Path) -> None:
     unit = judge_values(tmp_path, wrong(60, of=200), wrong(20, of=200))
     assert (unit.outcome, unit.improved) == (PASS, True)
-    assert "better" in explain(unit)
+    assert "better" in explain(NIGHT, unit)
 
 
 def test_where_lower_is_better_a_rise_is_a_regression(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from llmeval.reports.regress.settings import GateSettings
 from llmeval.reports.regress.words import (
     HEAD,
+    explain,
     explain_control,
     format_bounds,
     format_tolerance,
@@ -56,3 +58,14 @@ def test_a_pass_is_printed_beside_a_bound_above_the_tolerance(tmp_path: Path) ->
         low, high = printed(cells["tested bounds"])
         assert cells["verdict"] == "INCONCLUSIVE"
         assert low < -0.05 < high
+
+
+def test_only_a_nightly_file_has_a_baseline_to_pin(tmp_path: Path) -> None:
+    """Two records are compared: a new baseline is another record, not a line in a file."""
+    runs = records(tmp_path, {"a": items_of([1.0] * 9)}, {"a": items_of([1.0] * 9)}, num_fewshot=5)
+    night, _ = night_of(runs)
+    (unit,) = night.units
+    assert "pin a new baseline with --set-baseline" in explain(night, unit)
+    said = explain(replace(night, name=None), unit)
+    assert "--set-baseline" not in said
+    assert said.endswith("or name another record with --baseline)")
