@@ -27,7 +27,7 @@ class Column:
         by_size: of a group: whether it weights its tasks by their size; None if that is unknown.
         averaged: whether it is a part of the average; else ``not_averaged`` says why.
         no_tiers: why nothing in it can be compared, None where it can.
-        n: samples that most rows have.
+        n: samples that most of the numbers shown have.
     """
 
     key: str

@@ -10,7 +10,7 @@ from pathlib import Path
 from llmeval.core import UsageError
 from llmeval.reports.leaderboard.averages import Averaging, choose_averaging
 from llmeval.reports.leaderboard.board import Board, Column, Row
-from llmeval.reports.leaderboard.columns import lay_out
+from llmeval.reports.leaderboard.columns import lay_out, usual_n
 from llmeval.reports.leaderboard.entries import Entry, LeftOut, read_entry
 from llmeval.reports.leaderboard.notes import list_notes
 from llmeval.reports.leaderboard.rows import fill_rows, list_references
@@ -48,7 +48,7 @@ def build_board(records: Iterable[Path], choices: Choices = Choices()) -> Board:
     entries, left_out = _read(records, choices)
     layout = lay_out(entries, choices.tasks, choices.metrics)
     chosen = fill_rows(entries, layout, all_runs=choices.all_runs)
-    columns = [c for c in layout.columns if any(c.key in row.cells for row in chosen.rows)]
+    columns = _keep_shown(layout.columns, chosen.rows)
     averaging = choose_averaging(columns, choices.normalize)
     rows = [_with_average(row, averaging) for row in chosen.rows]
     references = [_with_average(row, averaging) for row in list_references(columns, rows)]
@@ -66,7 +66,7 @@ def build_board(records: Iterable[Path], choices: Choices = Choices()) -> Board:
         normalized=choices.normalize,
         average=averaging.describe() if averaging and any(r.average for r in models) else None,
         left_out=left_out,
-        notes=list_notes(columns, rows, entries, averaging, chosen.superseded),
+        notes=list_notes(columns, rows, entries, averaging, chosen),
         tradeoffs=find_tradeoffs(models, by),
     )
 
@@ -89,6 +89,16 @@ def _read(records: Iterable[Path], choices: Choices) -> tuple[list[Entry], list[
             )
         entries = wanted
     return sorted(entries, key=lambda e: (e.started, e.run_id), reverse=True), left_out
+
+
+def _keep_shown(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """Return the columns that any row has a number in, with the n of what is shown."""
+    shown = {c.key: [row.cells[c.key] for row in rows if c.key in row.cells] for c in columns}
+    return [
+        replace(column, n=usual_n(cell.measured for cell in cells))
+        for column in columns
+        if (cells := shown[column.key])
+    ]
 
 
 def _nothing_to_show(left_out: Sequence[LeftOut]) -> UsageError:

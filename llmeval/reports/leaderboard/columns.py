@@ -6,7 +6,7 @@ import difflib
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from llmeval.core import UsageError
@@ -260,14 +260,13 @@ def _make_columns(
                 by_size={"weighted by size": True, "unweighted": False}.get(kinds.pop() or "")
                 if len(kinds) == 1
                 else None,
-                n=_usual_n(rows),
                 human=humans.get(form),
             )
         )
     return columns
 
 
-def _usual_n(rows: Sequence[Measured]) -> int:
+def usual_n(rows: Iterable[Measured]) -> int:
     """Return how many samples most rows have; the largest of several such numbers."""
     counts = Counter(row.n for row in rows)
     return max(counts, key=lambda n: (counts[n], n))

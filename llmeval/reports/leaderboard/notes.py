@@ -8,6 +8,7 @@ from llmeval.reports.leaderboard.averages import Averaging
 from llmeval.reports.leaderboard.board import Column, Row
 from llmeval.reports.leaderboard.entries import Entry
 from llmeval.reports.leaderboard.items import NO_SAMPLES
+from llmeval.reports.leaderboard.rows import NEARLY_ALL, Chosen, PassedOver
 
 CHANCE, FAULT = "°", "!"
 """Marks of cells: no better than chance; a health check found an error."""
@@ -18,7 +19,10 @@ TIERS = (
     " pair is compared on the same items (paired, and clustered where items are), with Holm's"
     " correction over all pairs; models of one tier are not told apart from its best"
 )
-LATEST = "a model's number is that of its newest complete run with this task in this form"
+LATEST = (
+    "a model's number is that of its newest complete run with this task in this form, of those with"
+    f" at least {NEARLY_ALL:.0%} of the most samples"
+)
 
 
 def list_notes(
@@ -26,10 +30,10 @@ def list_notes(
     rows: Sequence[Row],
     entries: Sequence[Entry],
     averaging: Averaging | None,
-    superseded: Sequence[int],
+    chosen: Chosen,
 ) -> list[str]:
     """Return the notes, each one sentence without a full stop."""
-    return list(_notes(columns, rows, entries, averaging, superseded))
+    return list(_notes(columns, rows, entries, averaging, chosen))
 
 
 def _notes(
@@ -37,14 +41,16 @@ def _notes(
     rows: Sequence[Row],
     entries: Sequence[Entry],
     averaging: Averaging | None,
-    superseded: Sequence[int],
+    chosen: Chosen,
 ) -> Iterator[str]:
     models = [row for row in rows if row.kind == "model"]
     if len(models) > 1:
         yield TIERS
-    if superseded:
-        runs = f"{len(superseded)} older {'run is' if len(superseded) == 1 else 'runs are'}"
-        yield f"{LATEST}; {runs} not shown (--all-runs)"
+    if chosen.superseded or chosen.passed_over:
+        older = len(chosen.superseded)
+        runs = f"; {older} older {'run is' if older == 1 else 'runs are'} not shown (--all-runs)"
+        yield LATEST + (runs if older else "")
+    yield from _passed_over(chosen.passed_over, entries)
     if averaging is not None:
         yield from _averages(columns, models, averaging)
     for column in columns:
@@ -73,6 +79,21 @@ def _notes(
     tools = sorted({entry.imported for entry in entries if entry.imported})
     if tools:
         yield f"imported results: {', '.join(tools)}"
+
+
+def _passed_over(passed: Sequence[PassedOver], entries: Sequence[Entry]) -> Iterator[str]:
+    """Name the newer runs that are not shown because they have fewer samples."""
+    by_run: dict[tuple[str, int], list[PassedOver]] = {}
+    for one in passed:
+        by_run.setdefault((one.row, one.run), []).append(one)
+    told = []
+    for (row, run), cells in by_run.items():
+        first, more = cells[0], len(cells) - 1
+        also = f" and {more} more {'column' if more == 1 else 'columns'}" if more else ""
+        where = f"n {first.n} instead of {first.shown_n} in {first.column}{also}"
+        told.append(f"{row}: {entries[run].run_id} ({where})")
+    if told:
+        yield f"newer and smaller, not shown (--all-runs): {_some(told, '; ')}"
 
 
 def _averages(

@@ -15,20 +15,46 @@ from llmeval.reports.leaderboard.names import name_rows
 Number = TypeVar("Number", int, float)
 
 CHANCE, HUMAN = "chance", "human"
+NEARLY_ALL = 0.9  # of the most samples that a run of the model has: such runs are as good as whole
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A newer run whose number is not shown because it has fewer samples than an older one.
+
+    Attributes:
+        row: name of the row.
+        run: position of the entry.
+        column: key of the column.
+        n, shown_n: samples of this run, and of the one that is shown.
+    """
+
+    row: str
+    run: int
+    column: str
+    n: int
+    shown_n: int
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The rows, and the runs of which no number is shown because newer ones have them all."""
+    """The rows, and what of the runs is not shown.
+
+    Attributes:
+        superseded: runs of which no number is shown because newer ones have them all.
+        passed_over: newer runs' numbers that give way to those of more samples.
+    """
 
     rows: tuple[Row, ...]
     superseded: tuple[int, ...]
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 def fill_rows(entries: Sequence[Entry], layout: Layout, *, all_runs: bool) -> Chosen:
     """Make a row of every model, or of every run.
 
-    A model's number is that of its newest run with this task in this form.
+    A model's number is that of its newest run with this task in this form, among those with
+    `NEARLY_ALL` of the most samples: a trial with ``--limit`` displaces no whole run.
 
     Args:
         entries: newest first.
@@ -39,35 +65,63 @@ def fill_rows(entries: Sequence[Entry], layout: Layout, *, all_runs: bool) -> Ch
         own = (entry.run_id, str(entry.path)) if all_runs else ()
         groups.setdefault((entry.fingerprint, entry.imported or "", *own), []).append(number)
     names = name_rows([entries[runs[0]] for runs in groups.values()], all_runs=all_runs)
-    rows, superseded = [], []
+    rows, superseded, passed_over = [], [], []
     for name, runs in zip(names, groups.values(), strict=True):
-        cells = {
-            column.key: cell
-            for column in layout.columns
-            if (cell := _newest(entries, runs, layout, column)) is not None
-        }
+        cells, passed = {}, []
+        for column in layout.columns:
+            found = _list_numbers(entries, runs, layout, column)
+            if not found:
+                continue
+            place = _choose(found)
+            shown = found[place]
+            cells[column.key] = _fill(entries[shown.run], column, shown)
+            passed += [PassedOver(name, f.run, column.key, f.n, shown.n) for f in found[:place]]
+        passed_over += passed
         used = sorted({cell.run for cell in cells.values() if cell.run is not None})
         superseded += [
             run
             for run in runs
-            if run not in used and any(layout.place(entries[run], c) for c in layout.columns)
+            if run not in {*used, *(one.run for one in passed)}
+            and any(layout.place(entries[run], c) for c in layout.columns)
         ]
         if cells:
             kind: Kind = "baseline" if entries[runs[0]].is_baseline else "model"
             figures = _add_up(entries, used, cells, layout)
             rows.append(Row(name, kind, tuple(used), cells, figures=figures))
-    return Chosen(tuple(rows), tuple(superseded))
+    return Chosen(tuple(rows), tuple(superseded), tuple(passed_over))
 
 
-def _newest(
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A run's number in a column, and of how many samples it was asked, scored or not."""
+
+    run: int
+    measured: Measured
+    n: int
+
+
+def _list_numbers(
     entries: Sequence[Entry], runs: Sequence[int], layout: Layout, column: Column
-) -> Cell | None:
+) -> list[_Number]:
+    """Return the numbers that a model's runs have in a column, the newest first."""
+    found = []
     for run in runs:
         measured = layout.place(entries[run], column)
         if measured is not None:
-            faults = entries[run].tasks[column.task].faults
-            return Cell(measured, run, at_chance=_is_at_chance(measured), faults=faults)
-    return None
+            scored = round(measured.n / measured.coverage) if measured.coverage > 0 else 0
+            found.append(_Number(run, measured, scored or entries[run].tasks[column.task].n))
+    return found
+
+
+def _choose(found: Sequence[_Number]) -> int:
+    """Return the place of the newest number of those with nearly as many samples as any."""
+    enough = NEARLY_ALL * max(number.n for number in found)
+    return next(place for place, number in enumerate(found) if number.n >= enough)
+
+
+def _fill(entry: Entry, column: Column, number: _Number) -> Cell:
+    measured, faults = number.measured, entry.tasks[column.task].faults
+    return Cell(measured, number.run, at_chance=_is_at_chance(measured), faults=faults)
 
 
 def _is_at_chance(measured: Measured) -> bool | None:

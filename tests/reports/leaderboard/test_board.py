@@ -202,6 +202,37 @@ def test_of_a_models_runs_the_newest_counts_and_the_board_says_so(tmp_path: Path
     assert any("1 older run is not shown (--all-runs)" in n for n in board_of(tmp_path).notes)
 
 
+def test_a_trial_with_few_samples_displaces_no_whole_run(tmp_path: Path) -> None:
+    record(tmp_path, "a", {"s": HALF, "t": HALF}, day=1)
+    record(tmp_path, "a", {"s": MOST[:95], "t": MOST[:95]}, day=2)  # nearly as many: newer counts
+    trial = record(tmp_path, "a", {"s": [1.0], "t": [1.0], "u": [1.0]}, day=3)
+    board = board_of(tmp_path)
+    [row] = board.models
+    assert {key: cell.measured.n for key, cell in row.cells.items()} == {
+        "s acc": 95,
+        "t acc": 95,
+        "u acc": 1,  # nothing else is there
+    }
+    assert {column.key: column.n for column in board.columns}["t acc"] == 95
+    told = next(note for note in board.notes if note.startswith("newer and smaller"))
+    assert f"a: {trial.name} (n 1 instead of 95 in s acc and 1 more column)" in told
+    assert any("1 older run is not shown" in note for note in board.notes)
+    assert len(board_of(tmp_path, all_runs=True).models) == 3
+
+
+def test_a_newer_run_that_could_not_be_scored_is_not_hidden_by_an_older_one(tmp_path: Path) -> None:
+    record(tmp_path, "a", {"t": HALF}, day=1)
+    path = record(tmp_path, "a", {"t": HALF}, day=2)
+    edit(
+        path,
+        "summary",
+        lambda s: s["tasks"]["t"]["metrics"]["acc"].update(
+            value=None, stderr=None, ci95=None, n=0, coverage=0.0
+        ),
+    )
+    assert row_of(board_of(tmp_path), "a").cells["t acc"].measured.value is None
+
+
 def test_all_runs_have_rows_of_their_own_if_wished(tmp_path: Path) -> None:
     record(tmp_path, "a", {"t": HALF}, day=1)
     record(tmp_path, "a", {"t": MOST}, day=2)
