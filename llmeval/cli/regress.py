@@ -217,10 +217,13 @@ def _plan(nightly: Nightly, arguments: Any) -> int:
 
 
 def _set_baseline(nightly: Nightly, arguments: Any) -> int:
-    from llmeval.nightly import set_baselines
+    from llmeval.nightly import doubt_pins, set_baselines
 
-    for label, run, digest in set_baselines(nightly, arguments.set_baseline, arguments.out):
+    pinned = set_baselines(nightly, arguments.set_baseline, arguments.out)
+    for label, run, digest in pinned:
         print(one_line(f"{nightly.path}: baseline of {label}: {run.path} ({digest})"))
+    for doubt in doubt_pins(nightly, [run for _, run, _ in pinned]):
+        say(one_line(f"llmeval: warning: {doubt}"))
     return 0
 
 

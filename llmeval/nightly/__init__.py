@@ -1,6 +1,6 @@
 """A night from its file to its verdict: plan, ask anew, judge, keep."""
 
-from llmeval.nightly.baselines import set_baselines
+from llmeval.nightly.baselines import doubt_pins, set_baselines
 from llmeval.nightly.file import Nightly, read_nightly
 from llmeval.nightly.night import (
     compare_records,
@@ -16,6 +16,7 @@ __all__ = [
     "Nightly",
     "Plan",
     "compare_records",
+    "doubt_pins",
     "forget",
     "judge_records",
     "plan_night",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from llmeval.nightly.folder import list_nights
 from llmeval.nightly.night import find_entry, state_folder
 from llmeval.reports.files import write_report
 from llmeval.reports.regress.baseline import digest_scores
+from llmeval.reports.regress.doubts import doubt_baseline
+from llmeval.reports.regress.settings import GateSettings
+from llmeval.reports.regress.units import choose_units
 from llmeval.runs import Run
 from llmeval.runs.find import LATEST, find_run
 
@@ -51,6 +55,20 @@ def set_baselines(
         nightly = read_nightly(nightly.path)
         pinned.append((label, run, digest))
     return pinned
+
+
+def doubt_pins(nightly: Nightly, runs: Sequence[Run]) -> list[str]:
+    """Return why verdicts against these baselines will be worth little, a line each."""
+    gate = nightly.file.gate()
+    lines = []
+    for run in runs:
+        known = {name.task for name in choose_units(run, GateSettings())}
+        kept = {task: own for task, own in gate.tolerances.items() if task in known}
+        settings = replace(gate, tolerances=kept)
+        for name in choose_units(run, settings):
+            doubts = doubt_baseline(run, name, settings)
+            lines += [f"{run.id}: {name.task}: {doubt}" for doubt in doubts]
+    return lines
 
 
 def _find_in_nights(

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from llmeval.core import InvalidResult, UsageError
-from llmeval.nightly import forget, judge_records, plan_night, run_night, set_baselines
+from llmeval.nightly import doubt_pins, forget, judge_records, plan_night, run_night, set_baselines
 from llmeval.nightly.asking import digest_settings
 from llmeval.nightly.file import NightlyModel
 from llmeval.nightly.folder import list_nights
@@ -342,3 +342,10 @@ def test_several_models_are_judged_together(job: Job) -> None:
         ("openai:mock-model", Outcome.PASS),
         ("strict", Outcome.PASS),
     ]
+
+
+def test_a_pin_of_a_record_at_its_floor_is_warned_of(job: Job) -> None:
+    job.night(manner="wrong")
+    pinned = set_baselines(job.nightly, "latest", job.out)
+    (line,) = [d for d in doubt_pins(job.nightly, [run for _, run, _ in pinned]) if "never" in d]
+    assert ": letters: the baseline is 0.0" in line
