@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _PLAIN_SECONDS = 10.0
 _REPEATS = 5
+_ONCE = ("llmeval.tasks.fitting", "llmeval.models.served.exploration")
+"""Loggers that tell what a server is like: every run of a night finds that anew."""
 
 
 def set_up_logging(quiet: bool = False) -> None:
@@ -44,6 +46,10 @@ class _ToStderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = f"{record.name} {record.msg}"
+        if record.name in _ONCE:
+            kind = record.getMessage()
+            if self._said[kind]:
+                return
         self._said[kind] += 1
         if self._said[kind] <= _REPEATS:
             say(self.format(record))

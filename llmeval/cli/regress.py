@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llmeval.nightly import Nightly, Plan
     from llmeval.reports.regress.night import Night
     from llmeval.reports.regress.settings import GateSettings
+    from llmeval.run_spec import RunSpec
 
 _EPILOG = """examples:
   llmeval regress --init                       writes nightly.yaml and a GitHub Actions workflow
@@ -186,9 +187,19 @@ def _judge(nightly: Nightly, arguments: Any) -> Night:
             nightly,
             out=arguments.out,
             fresh=arguments.fresh,
-            progress=lambda spec: WakeCollector(_begin(spec, arguments.quiet)),
+            progress=lambda spec: WakeCollector(
+                _begin(spec, arguments.quiet, _part_of(spec, nightly))
+            ),
             tell=None if arguments.quiet else _tell_plan,
         )
+
+
+def _part_of(spec: RunSpec, nightly: Nightly) -> str:
+    """Return which of the sentinel's repeats a run is; nothing for the night's own run."""
+    from llmeval.nightly.folder import draw_of
+
+    draw, sentinel = draw_of(spec.out), nightly.file.sentinel
+    return f"sentinel {draw} of {sentinel.repeats}: " if draw and sentinel else ""
 
 
 def _tell_plan(plan: Plan) -> None:

@@ -91,7 +91,8 @@ def write_files(folder: Path) -> int:
         StorageError: the disk refuses.
     """
     write_new_files(folder, _FILES)
-    print(f"now: cd {shlex.quote(str(folder))} && llmeval regress nightly.yaml --plan")
+    there = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
+    print(f"now: {there}llmeval regress nightly.yaml --plan")
     print(f"cron: {cron_line(folder)}")
     return 0
 

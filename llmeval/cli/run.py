@@ -89,15 +89,19 @@ def _estimate(spec: RunSpec, arguments: Any) -> int:
     return 0
 
 
-def _begin(spec: RunSpec, quiet: bool) -> Progress:
-    """Say what starts, for loading a model can take long, and return what shows the progress."""
+def _begin(spec: RunSpec, quiet: bool, part: str = "") -> Progress:
+    """Say what starts, for loading a model can take long, and return what shows the progress.
+
+    Args:
+        part: which of several runs it is.
+    """
     from llmeval.cli.console import make_progress
     from llmeval.engine import Silent
 
     if quiet:
         return Silent()
     names = [task if isinstance(task, str) else task.name for task in spec.tasks]
-    line = one_line(f"llmeval: {spec.model} on {', '.join(names)}")
+    line = one_line(f"llmeval: {part}{spec.model} on {', '.join(names)}")
     say(line if len(line) <= 200 else f"{line[:197]}...")
     return make_progress()
 

@@ -196,6 +196,8 @@ class Asking:
             return {}
         seconds = sum(float(run.summary["seconds"]["total"]) for run in runs)
         told = {**sum_usage(runs), "seconds": seconds, "again": not self._asked_now}
+        if all(run.status == "complete" for run in runs):  # baselines keep no journal
+            return told
         # A run that was broken off counts what it was about to ask; its journal knows better.
         answered = self._night.count_answers()
         return told if answered is None else {**told, "asked": answered}

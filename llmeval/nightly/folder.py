@@ -21,6 +21,7 @@ from llmeval.runs import Run, load_run
 from llmeval.runs.files import storage_errors, write_json
 from llmeval.runs.find import list_run_ids
 
+_SENTINEL = ".sentinel-"
 NIGHTS, NOTES = "nights", "night.json"
 _LONGEST = datetime.timedelta(hours=20)  # less than from one night's start to the next one's
 
@@ -44,7 +45,13 @@ class Slot:
         slug = slug[-40:].strip("-.")
         if slug != self.label:  # other labels may come to the same
             slug = f"{slug}-{digest(self.label.encode('utf-8', 'replace'), 2)}"
-        return f"{slug}.sentinel-{self.draw}" if self.draw else slug
+        return f"{slug}{_SENTINEL}{self.draw}" if self.draw else slug
+
+
+def draw_of(folder: Path) -> int:
+    """Return which of the sentinel's repeats a run's folder is of; 0 for the night's own run."""
+    _, _, draw = folder.name.rpartition(_SENTINEL)
+    return int(draw) if _SENTINEL in folder.name and draw.isdigit() else 0
 
 
 @dataclass

@@ -141,6 +141,7 @@ def test_init_writes_files_that_work_and_overwrites_nothing(
     ended = llmeval("regress", "--init", "ci")
     assert ended.code == 0
     assert "17 3 * * * cd " in ended.out
+    assert "now: cd ci && llmeval regress nightly.yaml --plan" in ended.out
     assert str(Path(sys.executable).parent) in ended.out  # cron has next to no PATH
     workflow = yaml.safe_load((workspace / "ci/.github/workflows/llmeval-nightly.yml").read_text())
     steps = workflow["jobs"]["regress"]["steps"]
@@ -154,6 +155,10 @@ def test_init_writes_files_that_work_and_overwrites_nothing(
     from llmeval.nightly import read_nightly
 
     assert read_nightly(workspace / "ci" / "nightly.yaml").name == "nightly"
+
+
+def test_init_in_the_working_folder_needs_no_cd(llmeval: Command, workspace: Path) -> None:
+    assert "\nnow: llmeval regress nightly.yaml --plan\n" in llmeval("regress", "--init").out
 
 
 # -- nights ----------------------------------------------------------------------------------------
@@ -195,6 +200,31 @@ def test_a_night_from_its_first_run_to_its_verdict(llmeval: Command, nightly: Pa
     assert "n to pass unchanged" in night.err  # the plan, before anything was asked
     forgotten = llmeval("regress", "nightly.yaml", "--forget-nights")
     assert forgotten.out == "nightly: 1 night forgotten; the evidence begins anew\n"
+
+
+def test_what_a_server_is_like_is_said_once_and_runs_of_the_sentinel_by_number(
+    llmeval: Command, nightly: Path
+) -> None:
+    """A server of chats gives no log-probabilities: a plan, a run and two repeats find that out."""
+    content = yaml.safe_load(nightly.read_text())
+    content |= {"tasks": ["pocket_mmlu"], "options": {"limit": 4}}
+    content |= {"sentinel": {"items": 2, "repeats": 2}}
+    nightly.write_text(yaml.safe_dump(content))
+    ended = llmeval("regress", "nightly.yaml")
+    assert ended.err.count("choices are asked for as") == 1
+    started = [line for line in ended.err.splitlines() if line.endswith(" on pocket_mmlu")]
+    model = "openai:mock-model on pocket_mmlu"
+    numbered = [f"llmeval: sentinel {i} of 2: {model}" for i in (1, 2)]
+    assert started == [f"llmeval: {model}", *numbered]
+
+
+def test_a_night_of_a_baseline_says_how_many_questions_it_answered(
+    llmeval: Command, workspace: Path
+) -> None:
+    """As `llmeval run` does; there is no journal of a baseline that could count them."""
+    path = workspace / "chance.yaml"
+    path.write_text("{model: 'baseline:random', tasks: [pocket_mmlu], options: {limit: 5}}")
+    assert "asked 20 questions" in llmeval("regress", str(path), "--quiet").out
 
 
 @pytest.mark.slow
