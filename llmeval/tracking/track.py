@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
+import textwrap
 import warnings
 
 from llmeval.core import LlmevalError
 from llmeval.runs import Run
 from llmeval.tracking.entries import collect_entries
 from llmeval.tracking.targets import Target, hide_secrets, parse_target, require_target
+
+_LONGEST = 300  # characters of a library's error
 
 
 class NotTracked(LlmevalError):
@@ -37,7 +41,28 @@ def track_run(run: Run, target: Target | str, *, tables: bool = False) -> str:
         try:
             seen = target.module.log(target.where, entries)
         except Exception as error:
-            lines = f"{error}".splitlines() or [""]
-            said = hide_secrets(f"{type(error).__name__}: {lines[0]}"[:300])
-            raise NotTracked(f"not logged: {said}", where=str(target)) from error
+            raise _not_tracked(error, target) from error
     return hide_secrets(seen)
+
+
+def _not_tracked(error: Exception, target: Target) -> NotTracked:
+    """Return a library's error in one line; that nobody answers is said in our own words."""
+    if (network := _find_network_error(error)) is not None:
+        what = f"not logged: the tracker does not answer: {network.strerror or network}"
+        mend = "start it or correct its address; `llmeval runs track` logs the run later"
+        return NotTracked(hide_secrets(what), where=str(target), mend=mend)
+    first = next(iter(f"{error}".splitlines()), "")
+    said = hide_secrets(f"{type(error).__name__}: {first}")
+    short = textwrap.shorten(said, _LONGEST, placeholder=" ...")
+    return NotTracked(f"not logged: {short}", where=str(target))
+
+
+def _find_network_error(error: BaseException | None) -> OSError | None:
+    """Return the system's own error at the bottom of what libraries made of it."""
+    found, seen = None, set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
+            found = error
+        error = error.__cause__ or error.__context__
+    return found

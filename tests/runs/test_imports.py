@@ -360,7 +360,7 @@ def test_a_torn_archive_is_named(tmp_path: Path) -> None:
     assert caught.value.where == str(file)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", '{"results": 3}'])
+@pytest.mark.parametrize("content", ["[1]", '{"results": 3}'])
 def test_a_folder_without_results_of_lm_eval_is_no_run(tmp_path: Path, content: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "results_x.json").write_text(content)
@@ -419,3 +419,13 @@ def test_an_imported_run_aligns_with_a_real_run_of_ours(tmp_path: Path) -> None:
             assert (row["content"], row["asked"]) == (other["content"], other["asked"])
             assert row["value"] == other["value"]
     assert os.environ["LLMEVAL_HOME"] in str(theirs.path)
+
+
+def test_broken_results_are_not_json_rather_than_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "results_x.json"
+    path.write_text("{broken")
+    for named in (path, tmp_path):
+        with pytest.raises(UsageError, match=r"results_x\.json: not JSON: "):
+            import_lm_eval(named, tmp_path / "results")
+        with pytest.raises(UsageError, match=r"results_x\.json: not JSON: "):
+            find_run(str(named))

@@ -134,6 +134,8 @@ def test_a_server_that_is_down_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(NotTracked, match=r"^mlflow:http://127\.0\.0\.1:9: not logged: ") as caught:
         track_run(run, "mlflow:http://127.0.0.1:9")
     assert "\n" not in str(caught.value)
+    assert "the tracker does not answer: Connection refused" in str(caught.value)
+    assert "MaxRetryError" not in str(caught.value)
 
 
 def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:

@@ -72,8 +72,13 @@ def require_lm_eval(path: str | Path) -> list[LmEvalFiles]:
 
 
 def find_lm_eval(path: str | Path) -> list[LmEvalFiles]:
-    """Return the runs of lm-eval in a folder and the folders in it, oldest first; may be none."""
+    """Return the runs of lm-eval in a folder and the folders in it, oldest first; may be none.
+
+    Raises:
+        UsageError: there are none, but a file that may have been one and is not JSON.
+    """
     path = Path(path)
+    broken: list[UsageError] = []
     try:
         if path.is_file():
             results = [path] if path.suffix == ".json" else []
@@ -82,10 +87,12 @@ def find_lm_eval(path: str | Path) -> list[LmEvalFiles]:
         found = [
             (read_date(content), LmEvalFiles(one, _find_samples(one, content)))
             for one in results
-            if (content := _peek(one)) is not None
+            if (content := _peek(one, broken)) is not None
         ]
     except (OSError, ValueError):  # too long for a path, or not ours to read
         return []
+    if broken and not found:
+        raise broken[0]
     return [files for _, files in sorted(found, key=lambda pair: (pair[0], str(pair[1].results)))]
 
 
@@ -101,10 +108,12 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
             yield path
 
 
-def _peek(path: Path) -> dict[str, Any] | None:
+def _peek(path: Path, broken: list[UsageError]) -> dict[str, Any] | None:
+    """Return the content of results of lm-eval's; what cannot be read is kept as an error."""
     try:
         content = read_json(path)
-    except UsageError:
+    except UsageError as error:
+        broken.append(error)
         return None
     return content if _is_lm_eval(content) else None
 
