@@ -24,9 +24,10 @@ from llmeval.reports.leaderboard.words import (
     say_average,
     say_cell,
     say_tier,
+    say_title,
 )
 
-_LONGEST_NAME = 36
+_LONGEST_NAME = 40  # a model, a setting, and when the run began
 _LEFT_OUT_SHOWN = 8
 
 
@@ -60,7 +61,7 @@ def render(board: Board, width: int, *, color: bool = False, all_tasks: bool = F
         all_tasks: with the subtasks of groups.
     """
     columns = list(board.columns) if all_tasks else board.top_columns
-    lines = [paint(_title(board), BOLD, color), ""]
+    lines = [paint(one_line(say_title(board)), BOLD, color), ""]
     for table in _cut(board, columns, width):
         lines += [*_draw(board.rows, table, color), ""]
     folded = len(board.columns) - len(columns)
@@ -73,13 +74,6 @@ def render(board: Board, width: int, *, color: bool = False, all_tasks: bool = F
         )
         lines += [paint(line, DIM, color) for line in wrapped]
     return [line.rstrip() for line in lines]
-
-
-def _title(board: Board) -> str:
-    models = len(board.models)
-    by = board.sort or "average"
-    count = f"{models} {'model' if models == 1 else 'models'}"
-    return one_line(f"{count}, best first by {by}")
 
 
 def _cut(board: Board, columns: Sequence[Column], width: int) -> Iterator[list[_Block]]:
@@ -128,7 +122,7 @@ def _places(board: Board) -> list[_Block]:
 def _averages(board: Board) -> list[_Block]:
     if board.average is None:
         return []
-    words = [say_average(row.average) for row in board.rows]
+    words = [say_average(row) for row in board.rows]
     under = "above chance" if board.normalized else "95% interval"
     return [_Block("average", under, _align(words))]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from llmeval.cli.new_files import write_and_tell
 from llmeval.cli.parser import Parser
-from llmeval.cli.streams import one_line, say
+from llmeval.core.errors import UsageError
 
 _EPILOG = """examples:
   llmeval leaderboard                        all complete runs in results/
-  llmeval leaderboard 2026 --tasks 'mmlu,arc_*' --models 'hf:*'
+  llmeval leaderboard 2026 -t 'mmlu,arc_*' --models 'hf:*'
   llmeval leaderboard results/ lm_eval_output/ --html leaderboard.html
   llmeval leaderboard --by hellaswag --csv leaderboard.csv
   llmeval leaderboard --markdown >> README.md
@@ -22,7 +23,6 @@ a folder that lm-eval wrote. What the columns mean: docs/leaderboards.md
 
 def main(argv: Sequence[str]) -> int:
     arguments = _build_parser().parse_args(argv)
-    from llmeval.reports.files import write_report
     from llmeval.reports.leaderboard import (
         Choices,
         build_board,
@@ -42,6 +42,9 @@ def main(argv: Sequence[str]) -> int:
         by=arguments.by,
     )
     board = build_board(gather(arguments.runs, arguments.out), choices)
+    for path, render in ((arguments.csv, to_csv), (arguments.html, to_html)):
+        if path is not None:
+            write_and_tell(path, render(board))
     if arguments.json:
         print(json.dumps(to_plain(board), indent=2, ensure_ascii=False, allow_nan=False))
     elif arguments.markdown:
@@ -50,9 +53,6 @@ def main(argv: Sequence[str]) -> int:
         from llmeval.cli.board import print_board
 
         print_board(board, all_tasks=arguments.all_tasks)
-    for path, render in ((arguments.csv, to_csv), (arguments.html, to_html)):
-        if path is not None:
-            say(one_line(f"leaderboard: {write_report(path, render(board))}"))
     return 0
 
 
@@ -65,7 +65,7 @@ def _build_parser() -> Parser:
     parser.add_argument("runs", nargs="*", metavar="RUN", help="all runs in results/ by default")
     parser.add_argument("-o", "--out", metavar="DIR", help="folder of records (results)")
     shown = parser.add_argument_group("what is shown")
-    shown.add_argument("--tasks", metavar="A,B", help="tasks and groups, by name or pattern")
+    shown.add_argument("-t", "--tasks", metavar="A,B", help="tasks and groups, by name or pattern")
     shown.add_argument("--models", metavar="GLOB", help="models whose name fits a pattern")
     shown.add_argument(
         "--metric",
@@ -78,7 +78,7 @@ def _build_parser() -> Parser:
     runs.add_argument(
         "--latest",
         action="store_true",
-        help="of a model's runs of a task in one form, the newest (the default)",
+        help="of a model's runs of a task in one form, the newest whole one (the default)",
     )
     runs.add_argument("--all-runs", action="store_true", help="a row for every run")
     shown.add_argument("--all-tasks", action="store_true", help="the subtasks of groups, too")
@@ -100,4 +100,9 @@ def _build_parser() -> Parser:
 def _split(tasks: str | None) -> tuple[str, ...] | None:
     if tasks is None:
         return None
-    return tuple(name for part in tasks.split(",") if (name := part.strip())) or None
+    names = tuple(name for part in tasks.split(",") if (name := part.strip()))
+    if not names:
+        raise UsageError(
+            "no task is named", where=f"--tasks {tasks!r}", mend="name some, or leave it"
+        )
+    return names

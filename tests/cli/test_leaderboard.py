@@ -57,6 +57,24 @@ def test_files_are_written_and_named(llmeval: Command, results: Path, workspace:
     assert "<!doctype html>" in (workspace / "board.html").read_text()
 
 
+def test_without_models_the_title_is_about_baselines(llmeval: Command, workspace: Path) -> None:
+    (workspace / "results").mkdir()
+    record(workspace / "results", "baseline:random", {"s": right(0.3)})
+    assert llmeval("leaderboard").out.startswith("1 baseline, best first by s acc\n")
+
+
+def test_what_is_left_of_a_record_without_its_manifest_is_told(
+    llmeval: Command, results: Path
+) -> None:
+    path = record(results, "gone", {"s": right(0.5), "t": right(0.5)})
+    (path / "manifest.json").unlink()
+    for names in ([], ["results"]):
+        ended = llmeval("leaderboard", *names)
+        assert f"left out: {path.name}: the record has no manifest.json" in " ".join(
+            ended.out.split()
+        )
+
+
 def test_markdown_is_printed(llmeval: Command, results: Path) -> None:
     assert llmeval("leaderboard", "--markdown", "--by", "s").out.startswith("| model | tier |")
 
@@ -66,6 +84,9 @@ def test_markdown_is_printed(llmeval: Command, results: Path) -> None:
     [
         (["nothing-like-it"], "no such run"),
         (["--tasks", "arc"], "no run has such a task"),
+        (["-t", " , "], "no task is named"),
+        (["--csv", "-"], "is written to a file"),
+        (["--json", "--html", "-"], "is written to a file"),
         (["--models", "gpt*"], "no run's model has such a name"),
         (["--metric", "f1"], "no run has the metric 'f1'"),
         (["--by", "arc"], "there is no such column"),

@@ -6,9 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from llmeval.core import UsageError
+from llmeval.runs.catalog import SUMMARY
 from llmeval.runs.find import find_run, list_run_ids, records_folder
 from llmeval.runs.imports import open_files
 from llmeval.runs.lm_eval.files import find_lm_eval
+from llmeval.runs.record import SCORES
+
+_PARTS = (SUMMARY, SCORES)  # what a record without its manifest is known by
 
 
 def gather(names: Sequence[str | Path], out: str | Path | None = None) -> list[Path]:
@@ -37,7 +41,11 @@ def gather(names: Sequence[str | Path], out: str | Path | None = None) -> list[P
 
 
 def _list_records(folder: Path) -> list[Path]:
-    return [folder / run_id for run_id in list_run_ids(folder)]
+    """Return the records of a folder; also what is left of one without a manifest, to be told."""
+    ids = set(list_run_ids(folder))
+    parts = (path.parent for name in _PARTS for path in folder.glob(f"*/{name}"))
+    ids |= {path.name for path in parts if not path.name.startswith(".")}
+    return [folder / run_id for run_id in sorted(ids)]
 
 
 def _once(paths: Iterable[Path]) -> list[Path]:

@@ -54,7 +54,7 @@ def to_html(board: Board) -> str:
 
 def _lead(board: Board) -> str:
     models, baselines = len(board.models), sum(r.kind == "baseline" for r in board.rows)
-    parts = [f"{models} {'model' if models == 1 else 'models'}"]
+    parts = [f"{models} {'model' if models == 1 else 'models'}"] if models else []
     parts += [f"{baselines} {'baseline' if baselines == 1 else 'baselines'}"] if baselines else []
     top = len(board.top_columns)
     parts.append(f"{top} {'column' if top == 1 else 'columns'} of results")
@@ -110,7 +110,7 @@ def _average(row: Row) -> dict[str, Any]:
     if row.average is None:
         lacks = f"lacks {', '.join(row.missing)}" if row.missing else ""
         return {"text": "", "sort": "", "class": f"num {row.kind}", "title": lacks}
-    words = say_average(row.average)
+    words = say_average(row)
     return {
         "text": _stack(words.value, words.interval, _is_top(row.average)),
         "sort": repr(row.average.value),

@@ -42,7 +42,7 @@ def _results(board: Board, columns: Sequence[Column]) -> str:
     lines = []
     for row in board.rows:
         line = [_name(row), *(say_tier(board, row) if placed else ())]
-        line += [_write(say_average(row.average))] if board.average else []
+        line += [_write(say_average(row))] if board.average else []
         line += [_write(say_cell(row.cells.get(column.key), column)) for column in columns]
         lines.append(line)
     return write_table(head, lines)

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmeval.reports.leaderboard.entries import Entry
 
+_MOMENT = re.compile(r"\d{8}-\d{6}(?=-)")  # an id of a run begins with its time
 _SHOWN = 2  # settings in a name
 _LONGEST = 24  # letters of a setting's value
 
 
-def name_rows(entries: Sequence[Entry], *, all_runs: bool) -> list[str]:
+def name_rows(entries: Sequence[Entry]) -> list[str]:
     """Return a name for each row that no other has.
 
-    Rows of one model are told apart by their run where every run has a row; else by the settings
-    in which the models differ, by the beginning of the fingerprint where those are too many, and
-    by the run's id and folder where that is the same.
+    Rows of one model are told apart by the settings in which the models differ, by the beginning of
+    the fingerprint where those are too many, and by when the run began where that is the same.
 
     Args:
         entries: one run of each row.
     """
     names = [_call(entry) for entry in entries]
-    details = [] if all_runs else [_tell_settings(entries, names)]
-    if not all_runs:
-        details.append([entry.fingerprint[:6] for entry in entries])
-    details.append([entry.run_id for entry in entries])
-    details.append([f"#{number}" for number in range(1, len(entries) + 1)])
-    for told in details:
-        counts = Counter(names)
-        names = [
-            f"{name} {detail}" if counts[name] > 1 and detail else name
-            for name, detail in zip(names, told, strict=True)
-        ]
-    return names
+    names = _add(names, _tell_settings(entries, names))
+    names = _add(names, _tell_fingerprints(entries, names))
+    moments = [_MOMENT.match(entry.run_id) for entry in entries]
+    names = _add(names, [m[0] if m else e.run_id for m, e in zip(moments, entries, strict=True)])
+    names = _add(names, [entry.run_id.rpartition("-")[2] for entry in entries])
+    return _add(names, [f"#{number}" for number in range(1, len(entries) + 1)])
+
+
+def _add(names: Sequence[str], details: Sequence[str]) -> list[str]:
+    """Add what tells names apart to those that are there more than once."""
+    counts = Counter(names)
+    return [
+        f"{name} {detail}" if counts[name] > 1 and detail else name
+        for name, detail in zip(names, details, strict=True)
+    ]
 
 
 def _call(entry: Entry) -> str:
@@ -57,6 +61,15 @@ def _tell_settings(entries: Sequence[Entry], names: Sequence[str]) -> list[str]:
         for number, each in zip(numbers, settings, strict=True):
             told[number] = " ".join(f"{key}={each.get(key, 'none')}" for key in differing)
     return told
+
+
+def _tell_fingerprints(entries: Sequence[Entry], names: Sequence[str]) -> list[str]:
+    """Return the beginnings of fingerprints where models of one name have several."""
+    known = defaultdict(set)
+    for name, entry in zip(names, entries, strict=True):
+        known[name].add(entry.fingerprint)
+    pairs = zip(names, entries, strict=True)
+    return [entry.fingerprint[:6] if len(known[name]) > 1 else "" for name, entry in pairs]
 
 
 def _flatten(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def fill_rows(entries: Sequence[Entry], layout: Layout, *, all_runs: bool) -> Ch
     for number, entry in enumerate(entries):
         own = (entry.run_id, str(entry.path)) if all_runs else ()
         groups.setdefault((entry.fingerprint, entry.imported or "", *own), []).append(number)
-    names = name_rows([entries[runs[0]] for runs in groups.values()], all_runs=all_runs)
+    names = name_rows([entries[runs[0]] for runs in groups.values()])
     rows, superseded, passed_over = [], [], []
     for name, runs in zip(names, groups.values(), strict=True):
         cells, passed = {}, []

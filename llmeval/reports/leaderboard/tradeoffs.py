@@ -10,7 +10,7 @@ AXES = (
     Axis("usd_per_1000", "USD per 1,000 samples"),
     Axis("seconds_per_sample", "seconds per sample"),
     Axis("latency", "median seconds per call"),
-    Axis("tokens_per_second", "tokens per second", more_is_better=True),
+    Axis("tokens_per_second", "prompt and answer tokens per second", more_is_better=True),
     Axis("memory", "peak memory, GB", scale=1e9),
     Axis("parameters", "parameters, billions", scale=1e9),
 )

@@ -14,8 +14,9 @@ from llmeval.reports.formats import (
     format_usd,
     format_value,
 )
-from llmeval.reports.leaderboard.board import Average, Board, Cell, Column, Figures, Row
+from llmeval.reports.leaderboard.board import Board, Cell, Column, Figures, Row
 from llmeval.reports.leaderboard.notes import CHANCE, FAULT
+from llmeval.reports.leaderboard.standings import AVERAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,22 @@ def say_cell(cell: Cell | None, column: Column) -> Words:
     )
 
 
-def say_average(average: Average | None) -> Words:
-    """Return an average's words."""
+def say_average(row: Row) -> Words:
+    """Return the words of a row's average."""
+    average = row.average
     if average is None:
         return NOTHING
-    if average.stderr is None and average.ci95 is None:
+    if row.kind == "reference":  # nothing was measured
         return Words(format_value(average.value))
     return Words(format_value(average.value), interval=format_interval(average.ci95))
+
+
+def say_title(board: Board) -> str:
+    """Say how many models there are, or baselines where there is no model, and their order."""
+    kind, count = "model", len(board.models)
+    if not count:
+        kind, count = "baseline", sum(row.kind == "baseline" for row in board.rows)
+    return f"{count} {kind}{'' if count == 1 else 's'}, best first by {board.sort or AVERAGE}"
 
 
 def say_tier(board: Board, row: Row) -> tuple[str, str]:
@@ -112,7 +122,12 @@ FIGURES = (
     FigureColumn("parameters", "size", format_count, "parameters"),
     FigureColumn("usd", "cost", format_usd, "of the tasks shown, by list prices"),
     FigureColumn("usd_per_1000", "per 1,000", format_usd, "cost of 1,000 samples"),
-    FigureColumn("tokens_per_second", "tokens/s", _rate, "of prompts and answers"),
+    FigureColumn(
+        "tokens_per_second",
+        "prompt+answer tokens/s",
+        _rate,
+        "as asked and answered; `llmeval run` tells computed tokens, which share beginnings",
+    ),
     FigureColumn("seconds_per_sample", "s/sample", lambda s: f"{s:.2g}", "of the model's time"),
     FigureColumn("latency", "latency", lambda s: f"{s:.2g} s", "median of a call"),
     FigureColumn("memory", "memory", format_bytes, "at the peak"),

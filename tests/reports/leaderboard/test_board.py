@@ -233,6 +233,20 @@ def test_a_newer_run_that_could_not_be_scored_is_not_hidden_by_an_older_one(tmp_
     assert row_of(board_of(tmp_path), "a").cells["t acc"].measured.value is None
 
 
+def test_all_runs_are_named_by_model_setting_and_moment(tmp_path: Path) -> None:
+    for day, dtype in ((1, "float32"), (2, "bfloat16"), (3, "float32")):
+        path = record(tmp_path, "m", {"t": HALF}, day=day)
+        told = {"fingerprint": dtype[0] * 32, "dtype": dtype}
+        for name in ("manifest", "summary"):
+            edit(path, name, lambda content, told=told: content["model"].update(told))
+    names = {row.name for row in board_of(tmp_path, all_runs=True).models}
+    assert names == {
+        "m dtype=float32 20260101-000000",
+        "m dtype=bfloat16",  # told apart without
+        "m dtype=float32 20260103-000000",
+    }
+
+
 def test_all_runs_have_rows_of_their_own_if_wished(tmp_path: Path) -> None:
     record(tmp_path, "a", {"t": HALF}, day=1)
     record(tmp_path, "a", {"t": MOST}, day=2)
