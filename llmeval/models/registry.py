@@ -70,6 +70,18 @@ def load_model(
     raise _unknown_model(spec)
 
 
+def require_model(spec: str) -> None:
+    """Refuse a name that stands for no model; whether it can be loaded is not known thereby.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    kind, _, target = spec.partition(":")
+    unknown = kind == "baseline" and target not in BASELINES
+    if unknown or not (kind in (*_SERVED, "hf", "baseline") or spec == "pocket"):
+        raise _unknown_model(spec)
+
+
 def _load_openai(target: str, spec: str, settings: Any) -> ServedModel:
     from llmeval.models.served.connect import load_served_model
 

@@ -212,6 +212,22 @@ def _check_settings(document: Document, file: NightlyFile) -> None:
                 raise document.error(error.what, field, error.mend) from error
 
 
+def check_models(nightly: Nightly) -> None:
+    """Look for model names that stand for nothing, before any other model is asked.
+
+    Raises:
+        UsageError: names the line, and the nearest models.
+    """
+    from llmeval.models import require_model
+
+    for number, entry in enumerate(nightly.file.all_models):
+        place: tuple[str | int, ...] = ("models", number) if nightly.file.models else ()
+        try:
+            require_model(entry.model)
+        except UsageError as error:
+            raise nightly.document.error(error.what, (*place, "model"), error.mend) from error
+
+
 def check_tasks(nightly: Nightly, workspace: Path) -> None:
     """Look for task names that stand for nothing, before any model is loaded.
 

@@ -20,7 +20,7 @@ from llmeval.reports.scores import ScoreTable
 from llmeval.run_spec import RunSpec
 from llmeval.runs import Run
 
-_PIN_ANEW = "to pin another night, take baseline: out of the file, run one, --set-baseline latest"
+_PIN_ANEW = "without baseline: in the file, a night is asked and can be pinned anew"
 
 
 def foresee(baseline: Baseline | Fault, pinned: bool, spec: RunSpec) -> Fault | None:

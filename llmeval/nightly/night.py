@@ -11,7 +11,7 @@ from typing import Any
 from llmeval.core import InvalidResult, UsageError
 from llmeval.home import find_workspace
 from llmeval.nightly.asking import Asking, MakeProgress, digest_settings
-from llmeval.nightly.file import Nightly, NightlyModel, check_tasks
+from llmeval.nightly.file import Nightly, NightlyModel, check_models, check_tasks
 from llmeval.nightly.folder import NightFolder, Slot, open_night, remove_old
 from llmeval.nightly.planning import Plan, make_plan
 from llmeval.preparation import Sandboxes
@@ -69,6 +69,7 @@ def run_night(
         Interrupted: it was stopped; the same command continues.
     """
     folder = state_folder(nightly, out)
+    check_models(nightly)
     check_tasks(nightly, find_workspace())
     with _locked(folder):
         state = _require_state(folder)
@@ -122,6 +123,7 @@ def plan_night(nightly: Nightly, out: str | Path | None = None) -> Plan:
         UsageError, InvalidResult: as for `run_night`.
     """
     folder = state_folder(nightly, out)
+    check_models(nightly)
     check_tasks(nightly, find_workspace())
     state = _require_state(folder)
     nowhere = NightFolder(folder / "nights" / "planned", "planned", {"runs": {}})

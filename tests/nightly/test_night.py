@@ -292,6 +292,19 @@ def test_a_night_known_to_be_void_asks_nothing_and_says_so_before(
     assert (night.exit_code, job.server.stats()["answered"], night.took) == (4, 0, {})
 
 
+@pytest.mark.parametrize("name", ["pokket", "baseline:randm", "opneai:x", "pocket:x"])
+def test_an_unknown_model_is_found_before_any_other_is_asked(job: Job, name: str) -> None:
+    entry = {"model": "openai:mock-model", "model_settings": job.nightly.file.model_settings}
+    content = {"models": [entry, {"model": name}], "tasks": ["letters"]}
+    job.path.write_text(yaml.safe_dump(content))
+    for attempt in (lambda: plan_night(job.nightly, job.out), job.night):
+        with pytest.raises(
+            UsageError, match=r"nightly.yaml:\d+: field 'models\[1\].model': unknown"
+        ):
+            attempt()
+    assert job.server.stats()["answered"] == 0
+
+
 def test_a_plan_tells_that_nothing_can_be_asked(job: Job) -> None:
     job.write(model_settings={"base_url": "http://127.0.0.1:9/v1", "api": "chat", "patience": 0.2})
     plan = plan_night(job.nightly, job.out)

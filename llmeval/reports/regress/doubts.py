@@ -34,6 +34,15 @@ def doubt_health(run: Run, name: UnitName, whose: str) -> tuple[str, ...]:
     return (*found[:_SHOWN], *more)
 
 
+def doubt_run(run: Run, whose: str) -> list[str]:
+    """Return the errors that health checks found in a run as a whole."""
+    return [
+        f"warning: health of {whose}: {finding['check']}: {finding['what']}"
+        for finding in run.summary.get("health") or ()
+        if finding["severity"] == "error"
+    ]
+
+
 def doubt_size(baseline: int, compared: int) -> tuple[str, ...]:
     """Return that most of the baseline's items are not compared."""
     if compared >= _FEW * baseline:

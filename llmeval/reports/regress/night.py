@@ -9,6 +9,7 @@ from typing import Any
 from llmeval.core import fingerprint
 from llmeval.reports.forms import form_of
 from llmeval.reports.regress.baseline import Baseline
+from llmeval.reports.regress.doubts import doubt_run
 from llmeval.reports.regress.faults import Fault
 from llmeval.reports.regress.nights import About, State, UnitState, count_night, keep_units
 from llmeval.reports.regress.noise import Drift, measure_noise, weigh_drift
@@ -155,10 +156,19 @@ def judge_night(
         _describe(side, table, [u for u in judged if u.model == side.label], settings, regrader)
         for side, (table, _) in zip(sides, paired, strict=True)
     ]
-    result = Night(
-        name, night, settings, tuple(models), tuple(plan), tuple(notes), dict(took or {})
-    )
+    told = (*notes, *_doubt_runs(sides))
+    result = Night(name, night, settings, tuple(models), tuple(plan), told, dict(took or {}))
     return result, state
+
+
+def _doubt_runs(sides: Sequence[Side]) -> list[str]:
+    found: list[str] = []
+    for side in sides:
+        if isinstance(side.baseline, Baseline):
+            found += doubt_run(side.baseline.run, f"the baseline of {side.label}")
+        if side.tonight is not None and _has_summary(side.tonight):
+            found += doubt_run(side.tonight, f"tonight's run of {side.label}")
+    return found
 
 
 _Paired = tuple[ScoreTable | None, list[Pairs]]

@@ -79,3 +79,14 @@ def test_most_items_missing_is_a_warning(tmp_path: Path) -> None:
     assert night.units[0].pairs.warnings == (
         "only 3 of the baseline's 320 items: the others are not asked",
     )
+
+
+def test_errors_of_a_run_as_a_whole_are_told_once(tmp_path: Path) -> None:
+    good = {"task": items_of([1.0] * 200), "other": items_of([1.0] * 200)}
+    before, after = records(tmp_path, good, good)
+    finding = {"check": "doubled beginning of text", "severity": "error", "what": "in 9 prompts"}
+    write_json(after.path / "summary.json", {**after.summary, "health": [finding]})
+    night, _ = night_of((before, Run(after.path)))
+    said = "health of tonight's run of model: doubled beginning of text: in 9 prompts"
+    assert render_markdown(night).count("doubled beginning of text") == 1
+    assert said in json.dumps(to_plain(night))
