@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmeval.cli.new_files import write_and_tell
 from llmeval.cli.parser import Parser
 from llmeval.cli.streams import drop_stdout, one_line, say
 from llmeval.core.errors import StorageError, UsageError
@@ -275,7 +276,6 @@ def _print(night: Night, arguments: Any) -> None:
 
 
 def _write_files(night: Night, arguments: Any) -> None:
-    from llmeval.reports.files import write_report
     from llmeval.reports.regress.markdown import render_markdown
 
     written: dict[str, str] = {}
@@ -290,7 +290,7 @@ def _write_files(night: Night, arguments: Any) -> None:
 
         written[arguments.html] = render_night(night)
     for path, text in written.items():
-        say(f"llmeval: written: {write_report(path, text)}")
+        write_and_tell(path, text)
     if summary := os.environ.get(SUMMARY_VARIABLE):
         _append_summary(Path(summary), render_markdown(night))
 

@@ -89,7 +89,7 @@ def test_files_and_the_summary_of_a_job(
     markdown = (tmp_path / "out" / "night.md").read_text()
     assert summary.read_text() == f"before\n{markdown}\n"
     assert "<!doctype html>" in (tmp_path / "out" / "page.html").read_text()
-    assert ended.err.count("written: ") == 3
+    assert ended.err.count("llmeval: wrote ") == 3
 
 
 def test_a_summary_that_cannot_be_written_changes_no_verdict(

@@ -143,7 +143,7 @@ def test_a_wrong_query_is_said(server: ViewServer, query: str) -> None:
 def test_a_broken_record_is_said(server: ViewServer) -> None:
     status, text, _ = ask(server, "/view/broken")
     assert status == 400
-    assert "the record has no" in text
+    assert "broken/manifest.json: the record cannot be read" in text
     assert "\n" not in text
 
 
