@@ -71,15 +71,15 @@ def compare_all(values: ArrayLike, clusters: ArrayLike | None = None) -> Pairwis
     noise = 1e-12 * np.add.outer(own, own)
     if codes is None:
         spread = squares - n * np.nan_to_num(difference) ** 2
-        result = _test(difference, spread, n, n, noise)
+        result = _estimate(difference, spread, n, n, noise)
         if step is not None:
-            return _count_signs(result, sums / step, squares / step**2)
-        return _bound(result, count_differing(np.where(present, table, np.nan), rounding))
+            return _test_by_signs(result, sums / step, squares / step**2)
+        return _test_by_t(result, count_differing(np.where(present, table, np.nan), rounding))
     largest = int(np.bincount(codes).max()) if len(codes) else 1
     spread, units, differing = _clustered_squares(
         table, present, codes, np.nan_to_num(difference), rounding * largest
     )
-    return _bound(_test(difference, spread, units, n, noise * largest), differing)
+    return _test_by_t(_estimate(difference, spread, units, n, noise * largest), differing)
 
 
 def rank_intervals(
@@ -227,31 +227,36 @@ def _clustered_squares(
     return squares, units, differing
 
 
-def _count_signs(result: Pairwise, sums: Floats, squares: Floats) -> Pairwise:
-    """Put the exact p-value in the place of Student's: differences are -1, 0 or 1 here."""
+def _test_by_signs(result: Pairwise, sums: Floats, squares: Floats) -> Pairwise:
+    """Put in McNemar's exact p-value: differences are -1, 0 or 1 here."""
     differing = np.rint(squares).astype(np.int64)
     gained = (differing + np.rint(sums).astype(np.int64)) // 2
     p = compare_signs(gained, differing)
     return replace(result, p=np.where(np.isnan(result.df), np.nan, p), differing=differing)
 
 
-def _bound(result: Pairwise, differing: NDArray[np.int64]) -> Pairwise:
-    p = np.maximum(result.p, sign_flip_floor(differing))  # NaN stays NaN
+def _test_by_t(result: Pairwise, differing: NDArray[np.int64]) -> Pairwise:
+    """Put in Student's p-value, bounded by what signs can give."""
+    from scipy.special import stdtr
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(result.difference / result.stderr)
+    p = result.p.copy()
+    above = np.triu_indices(len(t), 1)  # the function is slow, and p the same below the diagonal
+    p[above] = 2 * stdtr(result.df[above], -t[above])
+    p.T[above] = p[above]
+    p = np.maximum(p, sign_flip_floor(differing))  # NaN stays NaN
     return replace(result, p=p, differing=differing)
 
 
-def _test(difference: Floats, squares: Floats, units: Floats, n: Floats, noise: Floats) -> Pairwise:
-    from scipy.special import stdtr
-
+def _estimate(
+    difference: Floats, squares: Floats, units: Floats, n: Floats, noise: Floats
+) -> Pairwise:
+    """Everything but the test."""
     df = np.where(units >= 2, units - 1, np.nan)
     # Rounding leaves a trace where all differences are equal; that is no spread.
     spread = np.where(squares > noise, squares, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         stderr = np.sqrt(units / df * spread) / n
-        t = np.abs(difference / stderr)
-    p = np.full(t.shape, np.nan)
-    above = np.triu_indices(len(t), 1)  # the function is slow, and p the same below the diagonal
-    p[above] = 2 * stdtr(np.broadcast_to(df, t.shape)[above], -t[above])
-    p.T[above] = p[above]
-    none = np.zeros(n.shape, dtype=np.int64)
-    return Pairwise(difference, stderr, df, p, n.astype(np.int64), none)
+    untested, uncounted = np.full(n.shape, np.nan), np.zeros(n.shape, dtype=np.int64)
+    return Pairwise(difference, stderr, df, untested, n.astype(np.int64), uncounted)
