@@ -26,7 +26,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         # Journal and locks lie in the workspace, which no option moves.
         kept, place, option = "the record", "folder", "--out"
         if WORKSPACE_FOLDER in path.parts:
-            kept, place = "what llmeval keeps beside it", "workspace"
+            kept, place = "the workspace", "workspace"
             option = "LLMEVAL_HOME=DIR"
         elsewhere = f"choose another {place} with {option}"
         mends = {

@@ -93,6 +93,17 @@ def test_another_model_behind_the_name_is_named(workspace: Path, server: MockSer
     assert "not recorded" in always
 
 
+def test_answers_that_were_journaled_are_named_as_a_cause(
+    workspace: Path, server: MockServer
+) -> None:
+    run(server)
+    second = run(server)
+    let_another_answer(second)
+    journaled, *_ = again(server, second).notes
+    assert journaled.startswith(f"{N} of the first run's {N} answers were repeated or from the")
+    assert "in other batches, or by an earlier revision" in journaled
+
+
 def let_another_answer(run: Run) -> None:
     """Rewrite a record as if another version of the model had said other things."""
     run.manifest["performance"]["answered_by"] = {"mock-model-2025": N}
