@@ -28,7 +28,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         if WORKSPACE_FOLDER in path.parts:
             kept, place = "the workspace", "workspace"
             option = "LLMEVAL_HOME=DIR"
-        elsewhere = f"choose another {place} with {option}"
+        elsewhere = f"choose another with {option}"
         mends = {
             errno.ENOSPC: "free some disk space and give the same command again; answers are kept",
             errno.EDQUOT: "free some of your quota and give the same command again",
