@@ -28,7 +28,10 @@ def night(tmp_path: Path) -> Night:
     return judge_night(sides, GateSettings(), name="nightly", night="2026-01-01")[0]
 
 
-def test_long_models_are_cut_and_tasks_are_not(night: Night) -> None:
+def test_long_models_are_cut_and_tasks_are_not(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # of whoever runs the tests
     lines = lay_out_night(night, io.StringIO())
     table = lines[2 : 2 + 2 + 4]
     assert max(map(len, table)) <= 120
