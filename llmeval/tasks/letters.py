@@ -12,7 +12,7 @@ import itertools
 import math
 import re
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ from llmeval.core import (
 from llmeval.tasks.chat import decode_chat
 from llmeval.tasks.generation import require_whole
 from llmeval.tasks.native.scorers import Answer, letter_finder, mean
+from llmeval.tasks.wrapped import WrappedTask
 
 Form = Literal["letters by first-token log-probabilities", "letters by generation"]
 BY_LOGPROBS: Form = "letters by first-token log-probabilities"
@@ -116,8 +117,8 @@ class Question:
     places: tuple[int, ...]
 
 
-class LetterTask:
-    """A choice task whose choices are asked for by letter; in the shape of ``core.Task``.
+class LetterTask(WrappedTask):
+    """A choice task whose choices are asked for by letter.
 
     Its one metric is ``acc``: the share of samples whose letter is that of a right choice. Where
     answers come with alternatives, the most probable letter counts, and no text has to be read.
@@ -133,35 +134,17 @@ class LetterTask:
     def __init__(
         self, task: Task, form: Form, max_tokens: int | None = None, *, grade_cut: bool = False
     ) -> None:
-        self._task = task
+        super().__init__(task)
         self._max_tokens = max_tokens or _MOST_TOKENS
         self._grade_cut = grade_cut
         self.form = form
-        self.metrics: Mapping[str, Metric] = {"acc": Metric("acc", mean, chance="choices")}
 
     @property
-    def name(self) -> str:
-        return self._task.name
-
-    @property
-    def version(self) -> str:
-        return self._task.version
-
-    @property
-    def num_fewshot(self) -> int:
-        return self._task.num_fewshot
-
-    def __len__(self) -> int:
-        return len(self._task)
-
-    def samples(self) -> Iterator[Sample]:
-        return self._task.samples()
-
-    def data(self) -> list[dict[str, Any]]:
-        return self._task.data()
+    def metrics(self) -> Mapping[str, Metric]:
+        return {"acc": Metric("acc", mean, chance="choices")}
 
     def describe(self) -> dict[str, Any]:
-        return {**self._task.describe(), "form": self.form}
+        return {**super().describe(), "form": self.form}
 
     async def evaluate(self, sample: Sample, ask: Ask) -> list[Score]:
         question = self._put(sample, await ask_first(self._task, sample))

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from llmeval.core import (
-    Ask,
-    LearnableTask,
-    Metric,
-    Sample,
-    Score,
-    Task,
-    TrainingRows,
-    UsageError,
-    digest,
-)
+from llmeval.core import LearnableTask, Sample, Task, TrainingRows, UsageError, digest
+from llmeval.tasks.wrapped import WrappedTask
 
 
-class SubsetTask:
-    """A task with some of its samples; in the shape of ``core.Task``.
+class SubsetTask(WrappedTask):
+    """A task with some of its samples.
 
     Which samples depends on their ids alone, so that order, other samples and time change nothing
     but what comes and goes at the edge. The first ones would do as badly as any other block: data
@@ -32,24 +23,8 @@ class SubsetTask:
     """
 
     def __init__(self, task: Task, size: int) -> None:
-        self._task = task
+        super().__init__(task)
         self._size = size
-
-    @property
-    def name(self) -> str:
-        return self._task.name
-
-    @property
-    def version(self) -> str:
-        return self._task.version
-
-    @property
-    def num_fewshot(self) -> int:
-        return self._task.num_fewshot
-
-    @property
-    def metrics(self) -> Mapping[str, Metric]:
-        return self._task.metrics
 
     def __len__(self) -> int:
         return min(self._size, len(self._task))
@@ -58,14 +33,8 @@ class SubsetTask:
         chosen = self._chosen  # before the task's samples are begun: it runs through them, too
         return (sample for sample in self._task.samples() if sample.id in chosen)
 
-    async def evaluate(self, sample: Sample, ask: Ask) -> list[Score]:
-        return await self._task.evaluate(sample, ask)
-
-    def data(self) -> list[dict[str, Any]]:
-        return self._task.data()
-
     def describe(self) -> dict[str, Any]:
-        return {**self._task.describe(), "subset": self._size}
+        return {**super().describe(), "subset": self._size}
 
     def training_rows(self) -> TrainingRows:
         return self._learnable.training_rows()
