@@ -22,6 +22,7 @@ from llmeval.core import (
     Submitted,
     fingerprint,
 )
+from llmeval.core.protocols import PricedModel
 from llmeval.engine import (
     Budget,
     Evaluated,
@@ -120,7 +121,7 @@ class _Attempt:
         self._sandboxes = sandboxes
         self._data = {task.name: task.data() for task in selection.tasks}
         self._asked = self._describe()
-        price = getattr(model, "price", None)
+        price = model.price if isinstance(model, PricedModel) else None
         self._tallies = {task.name: Tally(price) for task in selection.tasks}
         informed = isinstance(model, InformedModel)
         self._health = HealthTally(read_facts(selection.tasks), informed=informed)

@@ -121,7 +121,7 @@ def read_scores(
     """
     import duckdb
 
-    paths = [str(_scores_path(run)) for run in runs]
+    paths = [str(run.require(SCORES)) for run in runs]
     if twice := [path for path, count in Counter(paths).items() if count > 1]:
         raise UsageError("the run is named twice", where=str(Path(twice[0]).parent))
     query = _QUERY.format(names="sample_id," if names else "")
@@ -174,17 +174,6 @@ def _create_enum(connection: Any, kind: str, names: Sequence[str]) -> None:
     """A name becomes a small number; 20 million names would take gigabytes."""
     query = f"CREATE TYPE {kind} AS ENUM (SELECT unnest($names::VARCHAR[]) AS name)"
     connection.execute(query, {"names": list(names)})
-
-
-def _scores_path(run: Run) -> Path:
-    path = run.path / SCORES
-    if not path.is_file():
-        raise UsageError(
-            f"the record has no {SCORES}",
-            where=str(run.path),
-            mend="the run was killed; give its command again, and it continues",
-        )
-    return path
 
 
 def _find_unreadable(runs: Sequence[Run], error: Exception) -> UsageError:

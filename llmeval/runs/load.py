@@ -77,6 +77,17 @@ class Run:
         filters = [(column, "=", value) for column, value in (where or {}).items()]
         return self._table(name, list(columns), filters or None)
 
+    def require(self, name: str) -> Path:
+        """Return the path of one of the record's files.
+
+        Raises:
+            UsageError: it is not there; says whether it never was.
+        """
+        path = self.path / name
+        if not path.is_file():
+            raise self._absent(name)
+        return path
+
     def _table(
         self,
         name: str,
@@ -86,9 +97,7 @@ class Run:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = self.path / name
-        if not path.exists():
-            raise self._absent(name)
+        path = self.require(name)
         try:
             return pq.read_table(path, columns=columns, filters=filters)
         except (OSError, pa.ArrowInvalid) as error:

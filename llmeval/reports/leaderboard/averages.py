@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -41,7 +42,8 @@ class Averaging:
         parts = [self._part(row.cells[column.key].measured) for column in self.columns]
         if row.kind == "reference":
             values = [part.value for part in parts if part.value is not None]
-            return Average(sum(values) / len(values), None, None)
+            whole = len(values) == len(parts)
+            return Average(sum(values) / len(values), None, None) if whole else None
         found = average_intervals(parts)
         return None if found.value is None else Average(found.value, found.stderr, found.ci95)
 
@@ -50,6 +52,8 @@ class Averaging:
         if self.normalized and value is not None:
             chance = measured.chance or 0.0
             scale = 1 - chance
+            if scale <= 0:  # nothing is above such a chance
+                return Estimate(None, None, None, measured.n, "none", status="undefined")
             value = (value - chance) / scale
             stderr = None if stderr is None else stderr / scale
             if interval is not None:
@@ -63,7 +67,7 @@ class Averaging:
             cells = [row.cells[column.key] for row in rows if column.key in row.cells]
             known = [c.measured.chance for c in cells if c.measured.chance is not None]
             chance = median(known) if known and self.normalized else 0.0
-            weights[column.key] = 1 / (1 - chance)
+            weights[column.key] = 1 / (1 - chance) if chance < 1 else math.nan
         return weights
 
     def names(self) -> str:

@@ -438,3 +438,13 @@ def test_what_was_not_recorded_is_unknown(tmp_path: Path) -> None:
     record(tmp_path, "a", {"t": HALF}, metrics={"acc": Metric("acc", estimate)})
     figures = row_of(board_of(tmp_path), "a").figures
     assert (figures.usd, figures.latency, figures.memory, figures.parameters) == (None,) * 4
+
+
+def test_nothing_is_above_a_chance_of_one(tmp_path: Path) -> None:
+    """A task whose items have one choice each: an average above chance has no value."""
+    sure = {"acc": Metric("acc", mean, chance=1.0)}
+    for name, share in (("a", 0.5), ("b", 0.9)):
+        record(tmp_path, name, {"t": right(share)}, metrics=sure)
+    board = board_of(tmp_path, normalize=True)
+    assert [row.average for row in board.models] == [None, None]
+    assert board_of(tmp_path).models
